@@ -1,0 +1,39 @@
+"""Score a run on a split: `python evaluate.py RUN --split test`; `python evaluate.py --help` tells more."""
+
+import argparse
+from pathlib import Path
+
+from unroll.errors import door
+
+EXAMPLES = """\
+examples:
+  python evaluate.py outputs/2026-01-31/12-00-00_char_lm_lstm
+  python evaluate.py RUN --split validation+test      both, read as one text
+  python evaluate.py RUN --checkpoint last            the last weights instead of the best
+
+The scores are printed and written to RUN/evaluation/SPLIT.json.
+"""
+
+
+def main() -> None:
+    """Read the command line, evaluate, print."""
+    parser = argparse.ArgumentParser(
+        prog="evaluate.py",
+        description="Score a trained run on a split of its data.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    parser.add_argument("--split", default="test", help="train, validation, test, or several joined by + (default: test)")
+    parser.add_argument("--checkpoint", default="best", help="best, last, or a file (default: best)")
+    parser.add_argument("--data-path", help="where the data lies now, if it has moved since training")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "gpu", "mps"], help="(default: auto)")
+    options = parser.parse_args()
+
+    from unroll.evaluation import evaluate  # after --help: it takes seconds to load
+
+    evaluate(options.run, options.split, options.checkpoint, options.data_path, options.device)
+
+
+if __name__ == "__main__":
+    door(main)

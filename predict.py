@@ -1,0 +1,51 @@
+"""Use a run: `python predict.py RUN --prompt "The "`; `python predict.py --help` tells more."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from unroll.errors import door
+
+EXAMPLES = """\
+options by task (python predict.py RUN --help explains those of RUN's task):
+  char_lm     --prompt TEXT --length N --temperature T --top-k K --top-p P --seed N --samples N
+
+examples:
+  python predict.py outputs/2026-01-31/12-00-00_char_lm_lstm
+  python predict.py RUN --prompt "The " --length 400 --temperature 0.7
+  python predict.py RUN --prompt "def " --top-p 0.9 --samples 3 --seed 1
+"""
+
+
+def main() -> None:
+    """Read the run, let its task add its options, and hand over to it."""
+    parser = argparse.ArgumentParser(
+        prog="predict.py",
+        description="Let a trained run do its task: a language model writes.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", nargs="?", help="the run's folder")
+    parser.add_argument("--checkpoint", default="best", help="best, last, or a file (default: best)")
+    parser.add_argument("-h", "--help", action="store_true", help="show this help; after RUN, with its task's options")
+    options, _ = parser.parse_known_args()
+    if options.run is None:
+        if options.help:
+            parser.print_help()
+            return
+        parser.error("which run? give its folder, as outputs/DATE/TIME_task_model")
+
+    from unroll.runs import load  # after --help: it takes seconds to load
+
+    task = load(options.run, options.checkpoint)
+    task.add_predict_arguments(parser)
+    if options.help:
+        parser.print_help()
+        return
+    task.predict(parser.parse_args())
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    door(main)

@@ -1,0 +1,55 @@
+"""From a checked config to objects. Sizes come from the data's spec."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import hydra.utils
+
+from unroll import schema
+from unroll.data.text_stream import TextStream
+from unroll.tasks.base import Task
+from unroll.truncation import Truncation
+
+
+def make(node: dict[str, Any], **built: Any) -> Any:
+    """Call a node's `_target_` with its keys and with what is already built."""
+    return hydra.utils.instantiate({**node, "_partial_": True, "_convert_": "all"})(**built)
+
+
+def check(config: dict[str, Any]) -> None:
+    """Is every key and value one that its target takes?
+
+    Raises:
+        UsageError: one is not.
+    """
+    schema.check(config)
+
+
+def build_data(config: dict[str, Any]) -> TextStream:
+    """The data module that a config names."""
+    return cast(TextStream, make(config["data"], truncation=build_truncation(config)))
+
+
+def build_truncation(config: dict[str, Any]) -> Truncation:
+    """The truncation that a config names."""
+    return cast(Truncation, make(config["truncation"]))
+
+
+def build_task(config: dict[str, Any], spec: Any) -> Task:
+    """The task that a config names, for data with this spec; its weights are drawn from torch's generator."""
+    return cast(
+        Task,
+        make(
+            config["task"],
+            spec=spec,
+            recurrent=hydra.utils.instantiate(config["model"], _convert_="all"),
+            optimizer=hydra.utils.instantiate(config["optimizer"], _convert_="all"),
+            schedule=hydra.utils.instantiate(config["schedule"], _convert_="all"),
+            truncation=build_truncation(config),
+        ),
+    )
+
+
+def load_spec(config: dict[str, Any], folder: Path) -> Any:
+    """The spec that a run was trained with, from its folder."""
+    return hydra.utils.get_class(config["data"]["_target_"]).load_spec(folder)

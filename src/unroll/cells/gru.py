@@ -1,0 +1,42 @@
+"""The gated recurrent unit (Cho et al. 2014; with the reset gate behind the product, as cuDNN and torch have it)."""
+
+import torch
+import torch.nn.functional as F
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from unroll.cells.fused import FusedCell, RecurrentInit
+from unroll.state import State
+
+
+class GRU(FusedCell):
+    """The state is h, (batch, hidden_size).
+
+        r_t = sigmoid(W_r x_t + U_r h_{t-1} + b_r)               reset gate
+        z_t = sigmoid(W_z x_t + U_z h_{t-1} + b_z)               update gate
+        n_t = tanh(W_n x_t + b_n + r_t * (U_n h_{t-1} + b'_n))   candidate
+        h_t = (1 - z_t) * n_t + z_t * h_{t-1}
+
+    Args:
+        input_size, hidden_size: see `Cell`.
+        bias: whether there are biases.
+        recurrent_init: see `FusedCell`.
+    """
+
+    def __init__(
+        self,
+        input_size: PositiveInt,
+        hidden_size: PositiveInt,
+        bias: bool = True,
+        recurrent_init: RecurrentInit = "orthogonal",
+    ) -> None:
+        super().__init__(nn.GRU(input_size, hidden_size, bias=bias), gates=3, recurrent_init=recurrent_init)
+
+    def step(self, px_t: Tensor, state: State) -> State:
+        h = state
+        r_x, z_x, n_x = px_t.chunk(3, dim=-1)
+        r_h, z_h, n_h = F.linear(h, self.U, self.b_U).chunk(3, dim=-1)
+        r = torch.sigmoid(r_x + r_h)
+        z = torch.sigmoid(z_x + z_h)
+        n = torch.tanh(n_x + r * n_h)
+        return (1 - z) * n + z * h

@@ -1,0 +1,56 @@
+"""Long short-term memory (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000)."""
+
+import torch
+import torch.nn.functional as F
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from unroll.cells.fused import FusedCell, RecurrentInit
+from unroll.state import State
+
+
+class LSTM(FusedCell):
+    """The state is (h, c), each (batch, hidden_size).
+
+        i_t = sigmoid(W_i x_t + U_i h_{t-1} + b_i)      input gate
+        f_t = sigmoid(W_f x_t + U_f h_{t-1} + b_f)      forget gate
+        g_t =    tanh(W_g x_t + U_g h_{t-1} + b_g)      candidate
+        o_t = sigmoid(W_o x_t + U_o h_{t-1} + b_o)      output gate
+        c_t = f_t * c_{t-1} + i_t * g_t
+        h_t = o_t * tanh(c_t)
+
+    Args:
+        input_size, hidden_size: see `Cell`.
+        forget_bias: where b_f starts; 1 lets gradients through from the first step on (Jozefowicz et al. 2015). Not used
+            with recurrent_init="uniform", which is torch's own start.
+        bias: whether there are biases.
+        recurrent_init: see `FusedCell`.
+    """
+
+    def __init__(
+        self,
+        input_size: PositiveInt,
+        hidden_size: PositiveInt,
+        forget_bias: float = 1.0,
+        bias: bool = True,
+        recurrent_init: RecurrentInit = "orthogonal",
+    ) -> None:
+        layer = nn.LSTM(input_size, hidden_size, bias=bias)
+        super().__init__(layer, gates=4, recurrent_init=recurrent_init)
+        if self.b_W is not None and recurrent_init != "uniform":
+            self.b_W.data[hidden_size : 2 * hidden_size] = forget_bias
+
+    def initial_state(self, batch_size: int, like: Tensor) -> State:
+        zeros = like.new_zeros(batch_size, self.hidden_size)
+        return zeros, zeros
+
+    def output(self, state: State) -> Tensor:
+        h, _ = state
+        return h
+
+    def step(self, px_t: Tensor, state: State) -> State:
+        h, c = state
+        i, f, g, o = (px_t + F.linear(h, self.U, self.b_U)).chunk(4, dim=-1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        h = torch.sigmoid(o) * torch.tanh(c)
+        return h, c

@@ -1,0 +1,197 @@
+"""From a command line to a run's folder with its resolved config; mistakes are answered in one line."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import CompactHydraException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
+
+from unroll.errors import UsageError, UserError, did_you_mean
+from unroll.runs import CONFIG, read_config
+from unroll.writing import written_whole
+
+CONF = Path(__file__).parents[2] / "conf"
+
+_DEVICE_KEYS = ("accelerator", "devices", "num_nodes", "strategy")
+_BUDGET_KEYS = ("max_steps", "max_epochs", "max_time")
+
+_HELP = """\
+Train a recurrent network.
+
+  python train.py                                            a first model: no network, no account
+  python train.py model=gru truncation=k128                  another cell, another reach of gradients
+  python train.py data=text_files data.path='notes/*.txt'    your own text
+  python train.py model.hidden_size=512 model.num_layers=2 trainer.max_steps=9000
+  python train.py -m model=rnn,lstm,gru truncation=k8,k64    a sweep: every combination
+  python train.py resume=outputs/DATE/TIME_task_model        go on exactly where it was stopped
+
+Groups and their options, as GROUP=OPTION:
+{groups}
+Any key is set as GROUP.KEY=VALUE. The files in conf/ say what each key does and what it is by default;
+`python train.py --cfg job` shows all that a command line would set, without running it; --hydra-help tells the rest."""
+
+
+def help_text() -> str:
+    """What `train.py --help` says."""
+    options = groups()
+    width = max(map(len, options)) + 2
+    return _HELP.format(groups="".join(f"  {name:<{width}}{', '.join(options[name])}\n" for name in options))
+
+
+def groups() -> dict[str, list[str]]:
+    """The config groups and their options; a name that begins with _ is a part of others, not an option."""
+    found: dict[str, list[str]] = {}
+    for folder in sorted(path for path in CONF.iterdir() if path.is_dir()):
+        names = [path.stem for path in folder.glob("*.yaml") if not path.stem.startswith("_")]
+        # k8 before k16: by the number in it, where there is one.
+        names.sort(key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
+        if names:
+            found[folder.name] = names
+    return found
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn Hydra's errors into one line each.
+
+    HYDRA_FULL_ERROR=1, Hydra's own switch, makes it raise; who has set it wants the frames and gets them.
+    """
+    if "HYDRA_FULL_ERROR" in os.environ:
+        yield
+        return
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    except MissingConfigException as error:
+        raise _no_such_option(str(error)) from None
+    except OverrideParseException as error:
+        raise UsageError(f"{error.override}: is not of the form KEY=VALUE ({str(error).splitlines()[0]})") from None
+    except CompactHydraException as error:
+        cause = error.__cause__
+        if not isinstance(cause, OmegaConfBaseException):
+            raise UsageError(" ".join(str(error).split())) from None
+        raise _no_such_key(cause, str(error)) from None
+    except MissingMandatoryValue as error:
+        raise UsageError(f"{error.full_key} has no value: give it one, as {error.full_key}=VALUE") from None
+    except InterpolationKeyError as error:
+        raise UsageError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
+    finally:
+        os.environ.pop("HYDRA_FULL_ERROR", None)
+
+
+def check_overrides(arguments: list[str]) -> None:
+    """Answer what Hydra would answer with a traceback: a number where a group's option belongs.
+
+    Raises:
+        UsageError: as said.
+    """
+    for argument in arguments:
+        group, equals, value = argument.partition("=")
+        if equals and group in groups() and re.fullmatch(r"[\d,.]+", value):
+            near = f"{group}=k{value}, " if f"k{value}" in groups()[group] else ""
+            number = f" or {group}.length={value}" if group == "truncation" else ""
+            raise UsageError(f"{argument}: options are names; {near}one of {', '.join(groups()[group])}{number}")
+
+
+def _no_such_option(message: str) -> UsageError:
+    found = re.search(r"Could not find '([^']*)/([^'/]*)'", message)
+    if not found:
+        return UsageError(" ".join(message.split()))
+    group, option = found.groups()
+    return UsageError(f"{group}={option}: there is no such option; {did_you_mean(option, groups().get(group, []))}")
+
+
+def _no_such_key(cause: OmegaConfBaseException, message: str) -> UsageError:
+    path = cause.full_key or ""
+    if not isinstance(cause.parent_node, DictConfig) or "not in struct" not in str(cause):
+        return UsageError(f"{path}: {' '.join((str(cause) or message).splitlines()[0].split())}")
+    valid = {str(key) for key in cause.parent_node if not str(key).startswith("_")} - {"hydra"}
+    if "." not in path:
+        valid |= groups().keys()
+    prefix, _, name = path.rpartition(".")
+    return UsageError(f"{path}: there is no such key{f' in {prefix}' if prefix else ''}; {did_you_mean(name, sorted(valid))}")
+
+
+def write_config(config: DictConfig, folder: Path) -> None:
+    """Put the resolved config into a run's folder, with the choices that made it.
+
+    Raises:
+        UsageError: the folder holds a run already, or a value is missing; of a fresh folder nothing is then left.
+    """
+    runtime = HydraConfig.get()
+    sweep = runtime.mode is RunMode.MULTIRUN
+    if (folder / CONFIG).exists():
+        raise UsageError(f"{folder}: holds a run already: go on with it by resume={folder}, or name another folder")
+    try:
+        resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException:
+        if {path.name for path in folder.iterdir()} <= {".hydra"}:
+            shutil.rmtree(folder)
+        raise
+    assert isinstance(resolved, dict)
+    if resolved["test"] is None:
+        resolved["test"] = not sweep
+    chosen = {key.split("@")[0]: option for key, option in runtime.runtime.choices.items() if "/" not in key}
+    resolved["choices"] = {**chosen, "sweep": Path(runtime.sweep.dir).name if sweep else None}
+    _write(resolved, folder)
+
+
+def prepare_resume(arguments: list[str]) -> Path | None:
+    """The folder that `resume=FOLDER` names, its config brought up to date; None without `resume=`.
+
+    The stored config wins; budget, devices and logger may be changed.
+
+    Raises:
+        UsageError: a key that may not be changed.
+        UserError: the folder is no run's.
+    """
+    named = [argument for argument in arguments if argument.startswith("resume=")]
+    if not named or named[-1] == "resume=null":
+        return None
+    if {"-m", "--multirun"} & set(arguments):
+        raise UsageError("resume= goes on with one run: leave out -m")
+    folder = Path(named[-1].removeprefix("resume=").strip("'\""))
+    config = read_config(folder)
+    others = [argument for argument in arguments if not argument.startswith("resume=")]
+    if not others:
+        return folder
+    changed = [override.key_or_group for override in OverridesParser.create().parse_overrides(others)]
+    allowed = {"logger", "trainer", *(f"trainer.{key}" for key in _DEVICE_KEYS + _BUDGET_KEYS)}
+    for key in changed:
+        if key not in allowed and not key.startswith("logger."):
+            raise UsageError(
+                f"resume: {key} belongs to the run and cannot be changed; what can: budget (trainer.max_steps, "
+                "max_epochs, max_time), devices (trainer, trainer.devices, ...) and logger. "
+                f"A new run from its weights: init_from={folder}"
+            )
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        composed = compose("train", [f"logger={config['choices']['logger']}", *others])
+    container: Any = OmegaConf.to_container(composed.trainer)
+    if "trainer" in changed:
+        config["trainer"].update({key: container[key] for key in _DEVICE_KEYS})
+    for key in changed:
+        if key.startswith("trainer."):
+            name = key.removeprefix("trainer.")
+            config["trainer"][name] = container[name]
+    if any(key.split(".")[0] == "logger" for key in changed):
+        config["logger"] = OmegaConf.to_container(composed.logger, resolve=True) or {}
+    _write(config, folder)
+    return folder
+
+
+def _write(config: dict[str, Any], folder: Path) -> None:
+    try:
+        with written_whole(folder / CONFIG) as unfinished:
+            OmegaConf.save(OmegaConf.create(config), unfinished)
+    except PermissionError as error:
+        raise UserError(f"{folder}: cannot be written to: {error.strerror}") from None

@@ -1,0 +1,1 @@
+"""Where data comes from: LightningDataModules, one a format."""

@@ -1,0 +1,77 @@
+"""Datasets of the Hugging Face Hub, from there or from a local folder in the same layout."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from unroll.errors import UserError
+
+
+def load_splits(
+    hub_id: str | None, revision: str | None, config_name: str | None, path: Path | None, preferred: str | None = None
+) -> Mapping[str, Any]:
+    """Train, validation and test of a dataset, as `datasets.Dataset`s that lie on the disk.
+
+    Args:
+        hub_id: name on the Hub.
+        revision: commit of its repository.
+        config_name: its configuration; None takes `preferred` if there is one of that name, else the default one.
+        path: a local folder, read in place of the Hub.
+        preferred: see config_name.
+
+    Raises:
+        UserError: no such folder, no network, no such configuration, a split that is missing.
+    """
+    # A folder that is not there would be taken for a name on the Hub: look first.
+    if path is not None and not path.is_dir():
+        raise UserError(f"{path}: there is no such folder (seen from {Path.cwd()}); set data.path to a dataset's folder")
+    if path is None and hub_id is None:
+        raise UserError("this dataset is on no hub that may pass it on: set data.path to a folder that holds it")
+    import datasets
+    from datasets.utils.logging import disable_progress_bar, set_verbosity_error
+
+    set_verbosity_error()
+    disable_progress_bar()
+    source = str(path) if path is not None else str(hub_id)
+    if path is None and not datasets.config.HF_HUB_OFFLINE and not _hub_answers():
+        datasets.config.HF_HUB_OFFLINE = True  # a copy in its cache still serves; without one it fails at once
+    pinned = revision if path is None else None
+    try:
+        names = datasets.get_dataset_config_names(source, revision=pinned)
+        if config_name is None and preferred in names:
+            config_name = preferred
+        splits = datasets.load_dataset(source, config_name, revision=pinned)
+    except (ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
+        if path is None:
+            raise UserError(
+                f"{hub_id}: cannot be had from the Hugging Face Hub ({_first_line(error)}); without a network, set "
+                "data.path to a local folder in the same layout, or take data=python_docs or data=text_files"
+            ) from None
+        raise UserError(f"{path}: {_first_line(error)}") from None
+    except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
+        raise UserError(f"{source}: {_first_line(error)}") from None
+    for split in ("train", "validation", "test"):
+        if split not in splits:
+            raise UserError(f"{source}: there is no split {split}; it has: {', '.join(splits)}")
+    return splits
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [repr(error)])[0]
+
+
+def _hub_answers() -> bool:
+    import socket
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies
+
+    from huggingface_hub import constants
+
+    if getproxies():
+        return True  # whether a proxy leads there only a request can tell
+    address = urlsplit(constants.ENDPOINT)
+    try:
+        socket.create_connection((address.hostname, address.port or 443), timeout=3).close()
+    except OSError:
+        return False
+    return True

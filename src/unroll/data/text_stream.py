@@ -1,0 +1,275 @@
+"""One long text, cut into lanes and windows: the format behind every language model."""
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import lightning
+import numpy as np
+import torch
+from pydantic import PositiveInt
+from torch import Tensor
+
+from unroll.data.encoding import Chunk, TokenStore, Unit, Vocabulary, release
+from unroll.errors import UsageError, UserError
+from unroll.truncation import Truncation
+
+SPLITS = ("train", "validation", "test")
+
+_WINDOWS_BETWEEN_RELEASES = 1024
+
+
+class Window(NamedTuple):
+    """A batch: the next piece of every lane.
+
+    Attributes:
+        tokens: (time, lanes) of int64: the history, if there is one, and the window.
+        targets: (window, lanes): the token that follows each token of the window; -1 where a lane has ended.
+        advance: after how many steps the next batch begins.
+        begins: whether this is the first of a pass: there is nothing to carry on from.
+        first_lane: the number of the first lane here among the lanes of all devices.
+        lanes: how many lanes all devices have together.
+    """
+
+    tokens: Tensor
+    targets: Tensor
+    advance: int
+    begins: bool
+    first_lane: int
+    lanes: int
+
+
+class Lanes:
+    """A text laid out as `lanes` contiguous pieces of equal length, read a window of each at a time.
+
+    Iterating gives `Window`s from the start, or from where `load_state_dict` says, which holds for one pass.
+
+    Args:
+        tokens: (length,), the text; a memory map is read only where a window needs it.
+        lanes: rows of the global batch.
+        length: steps of a window.
+        history: steps before the window that come with it, as far as there are any.
+        drop_tail: leave out the up to `lanes` - 1 last tokens that do not fill every lane (training). If not, lanes
+            before the last few are one longer, and every token but the first is a target exactly once (evaluation).
+        rank, world_size: this process and the number of processes: each has its share of the lanes.
+    """
+
+    def __init__(
+        self,
+        tokens: np.ndarray,
+        lanes: int,
+        length: int,
+        history: int = 0,
+        drop_tail: bool = False,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        pairs = len(tokens) - 1
+        self.tokens = tokens
+        self.lanes = lanes
+        self.length = length
+        self.history = history
+        self.lane_length = pairs // lanes if drop_tail else -(-pairs // lanes)
+        share = lanes // world_size
+        self.first_lane = rank * share
+        # Lane l has the pairs starts[l] to ends[l]; a pair is a token and the one that follows it.
+        if drop_tail:
+            starts = np.arange(lanes + 1) * self.lane_length
+        else:
+            starts = np.arange(lanes + 1) * pairs // lanes
+        self._bounds = [(starts[lane], starts[lane + 1]) for lane in range(self.first_lane, self.first_lane + share)]
+        self._position = 0  # in tokens of a lane, so that it means the same with windows of another length
+
+    def __len__(self) -> int:
+        return -(-self.lane_length // self.length)
+
+    def __iter__(self) -> Iterator[Window]:
+        position, self._position = self._position, 0
+        windows = 0
+        while position < self.lane_length:
+            end = min(position + self.length, self.lane_length)
+            begin = max(0, position - self.history)
+            next_begin = max(0, end - self.history)
+            columns = np.zeros((end - begin + 1, len(self._bounds)), np.int64)
+            for column, (start, stop) in enumerate(self._bounds):
+                piece = self.tokens[start + begin : min(start + end, stop) + 1]
+                columns[: len(piece), column] = piece
+                columns[len(piece) :, column] = -1
+            block = torch.from_numpy(columns)
+            self._position = end % self.lane_length
+            yield Window(
+                tokens=block[:-1].clamp(min=0),
+                targets=block[1 + position - begin :],
+                advance=next_begin - begin,
+                begins=position == 0,
+                first_lane=self.first_lane,
+                lanes=self.lanes,
+            )
+            position = end
+            windows += 1
+            if windows % _WINDOWS_BETWEEN_RELEASES == 0:
+                release(self.tokens)
+        self._position = 0
+        release(self.tokens)
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the next window begins."""
+        return {"position": self._position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Begin the next pass there."""
+        self._position = state["position"]
+
+
+class TextStream(lightning.LightningDataModule):
+    """A text in three splits, encoded once and streamed. A subclass says where the text comes from: `texts`.
+
+    Args:
+        batch_size: lanes, over all devices.
+        truncation: gives the windows their length and history.
+        unit: what a token is: `characters` (Unicode code points) or `bytes`.
+        cache_dir: folder for encoded texts.
+        eval_lanes: lanes of validation and test: the more, the faster; each begins without having read what lies
+            before it, so this is part of what a score means and does not follow the batch size.
+        eval_window: steps of a window in evaluation; changes memory, not the score. With carry_state=false windows are
+            those of training.
+    """
+
+    def __init__(
+        self,
+        batch_size: PositiveInt,
+        truncation: Truncation,
+        unit: Unit,
+        cache_dir: str,
+        eval_lanes: PositiveInt,
+        eval_window: PositiveInt,
+    ) -> None:
+        super().__init__()
+        if truncation.length is None:
+            raise UsageError(
+                "truncation=full needs sequences that end, and a text stream has no end in sight: "
+                "take one of truncation=k8 to k256, or truncation.length=N"
+            )
+        self.batch_size = batch_size
+        self.truncation = truncation
+        self.unit: Unit = unit
+        self.cache_dir = Path(cache_dir)
+        self.eval_lanes = eval_lanes
+        self.eval_window = eval_window
+
+    @abstractmethod
+    def texts(self, split: str) -> Iterator[Chunk]:
+        """The text of a split in chunks of at most some megabytes. May be called several times."""
+
+    def fingerprint(self) -> str:
+        """Another one whenever the text or its splits are others: here a hash of all of it."""
+        digest = hashlib.sha256()
+        for split in SPLITS:
+            digest.update(f"\0{split}\0".encode())
+            for chunk in self.texts(split):
+                digest.update(chunk.encode("utf-8", "surrogatepass") if isinstance(chunk, str) else chunk)
+        return digest.hexdigest()
+
+    @staticmethod
+    def load_spec(folder: Path) -> Vocabulary:
+        """The spec that a run was trained with."""
+        return Vocabulary.load(folder / "vocabulary.json")
+
+    @property
+    def spec(self) -> Vocabulary:
+        """What a model must know of the data."""
+        return self._store().vocabulary
+
+    def save_spec(self, folder: Path) -> None:
+        """Put the spec into a run's folder."""
+        self.spec.save(folder / "vocabulary.json")
+
+    def prepare_data(self) -> None:
+        self._store()
+
+    def _store(self) -> TokenStore:
+        if not hasattr(self, "_opened"):
+            self._opened = TokenStore.open(
+                self.cache_dir, self.fingerprint(), self.texts, SPLITS, self.unit, say=print
+            )
+            for split in SPLITS:
+                self._check_length(split)
+        return self._opened
+
+    def _check_length(self, split: str) -> None:
+        count = len(self._opened.tokens(split))
+        lanes, window = (self.batch_size, self.truncation.length) if split == "train" else (1, 1)
+        if count < lanes * window + 1:
+            raise UserError(
+                f"{self.source}: the {split} split has {count:,} {self.unit}, and at least {lanes * window + 1:,} are "
+                + (
+                    f"needed for one window of {window} in each of {lanes} lanes: take more text, or lower "
+                    "truncation.length or data.batch_size"
+                    if split == "train"
+                    else "needed to predict one from another: take more text, or give this split a larger share"
+                )
+            )
+
+    @property
+    def source(self) -> str:
+        """Where the text comes from, for messages."""
+        return type(self).__name__
+
+    def describe(self) -> list[str]:
+        """What there is to say of the data before training, in lines."""
+        store = self._store()
+        counts = {split: len(store.tokens(split)) for split in SPLITS}
+        lines = [", ".join(f"{split} {count:,}" for split, count in counts.items()) + f" {self.unit}"]
+        for split in SPLITS[1:]:
+            if store.unknown[split]:
+                lines.append(f"{store.unknown[split]:,} {self.unit} of {split} do not occur in train: unknown to the model")
+        return lines
+
+    def train_dataloader(self) -> Lanes:
+        self._check_share("data.batch_size", self.batch_size)
+        assert self.truncation.length is not None
+        return Lanes(
+            self._store().tokens("train"),
+            self.batch_size,
+            self.truncation.length,
+            self.truncation.history,
+            drop_tail=True,
+            **self._ranks(),
+        )
+
+    def val_dataloader(self) -> Lanes:
+        return self.eval_dataloader("validation")
+
+    def test_dataloader(self) -> Lanes:
+        return self.eval_dataloader("test")
+
+    def eval_dataloader(self, splits: str) -> Lanes:
+        """Everything of a split, or of several joined by + and read as one text, each target once.
+
+        Raises:
+            UsageError: a name that is no split.
+        """
+        names = splits.split("+")
+        for name in names:
+            if name not in SPLITS:
+                raise UsageError(f"split {name}: there is no such split; valid: {', '.join(SPLITS)}, or several with +")
+        self._check_share("data.eval_lanes", self.eval_lanes)
+        arrays = [self._store().tokens(name) for name in names]
+        tokens = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+        if self.truncation.carry_state:
+            return Lanes(tokens, self.eval_lanes, self.eval_window, **self._ranks())
+        # Windows that begin from zero are part of what is learned: they are the same ones here.
+        assert self.truncation.length is not None
+        return Lanes(tokens, self.eval_lanes, self.truncation.length, self.truncation.history, **self._ranks())
+
+    def _ranks(self) -> dict[str, int]:
+        if self.trainer is None:
+            return {}
+        return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
+
+    def _check_share(self, key: str, lanes: int) -> None:
+        processes = self._ranks().get("world_size", 1)
+        if lanes % processes:
+            raise UsageError(f"{key}={lanes} cannot be shared out evenly over {processes} processes")

@@ -1,0 +1,49 @@
+"""What goes wrong by someone's input, told in one line."""
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """Something a user can put right: says what is wrong, where, and what to do. A door ends with exit code 1."""
+
+    exit_code = 1
+
+
+class UsageError(UserError):
+    """A wrong option, key or value on the command line or in a config. A door ends with exit code 2."""
+
+    exit_code = 2
+
+
+def did_you_mean(name: str, valid: list[str]) -> str:
+    """The tail of an error line: the nearest valid name, if one is near, and all of them."""
+    near = get_close_matches(name, valid, n=1, cutoff=0.6)
+    return (f"did you mean {near[0]}? " if near else "") + "Valid: " + ", ".join(valid)
+
+
+def door(main: Callable[[], None]) -> None:
+    """Run a command line's `main`; end with one line on standard error and an exit code instead of a traceback.
+
+    A defect of our own still shows its traceback: that one is for us.
+    """
+    try:
+        main()
+    except UserError as error:
+        sys.exit(_say(str(error), error.exit_code))
+    except KeyboardInterrupt:
+        sys.exit(_say("interrupted", 130))
+    except BrokenPipeError:  # the reader of our output (head, less) has gone: not an error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+            raise
+        sys.exit(_say(f"{error.filename or 'writing'}: {error.strerror}", 1))
+
+
+def _say(message: str, exit_code: int) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return exit_code

@@ -1,0 +1,70 @@
+"""A finished run, scored on a split."""
+
+import json
+from pathlib import Path
+
+import lightning
+from rich.console import Console
+from rich.table import Table
+
+from unroll.building import build_data, load_spec
+from unroll.checkpoint import AtomicCheckpointIO
+from unroll.errors import UserError
+from unroll.job import quiet
+from unroll.machine import keep_freed_memory
+from unroll.runs import load, read_config
+from unroll.writing import written_whole
+
+
+def evaluate(folder: Path, split: str, checkpoint: str, data_path: str | None, device: str) -> dict[str, float]:
+    """Score a run's checkpoint, print a table, and write it to evaluation/SPLIT.json.
+
+    Args:
+        folder: the run's.
+        split: `train`, `validation`, `test`, or several joined by +.
+        checkpoint: `best`, `last`, or a file.
+        data_path: replaces the config's data.path.
+        device: Lightning's accelerator.
+
+    Raises:
+        UserError: the folder is no run's, or its data is gone or has changed.
+    """
+    config = read_config(folder)
+    if data_path is not None:
+        if "path" not in config["data"]:
+            raise UserError(f"--data-path: the data of {folder} is built in, it has no path")
+        config["data"]["path"] = data_path
+    quiet()
+    keep_freed_memory()
+    task = load(folder, checkpoint)
+    data = build_data(config)
+    data.prepare_data()
+    if data.spec != load_spec(config, folder):
+        raise UserError(
+            f"{data.source}: the vocabulary of this data is not the one that {folder} was trained with: has the text "
+            "changed since, or, for python_docs, is this another version of Python?"
+        )
+    trainer = lightning.Trainer(
+        accelerator=device,
+        devices=1,
+        precision=config["trainer"]["precision"],
+        logger=False,
+        default_root_dir=folder,
+        plugins=[AtomicCheckpointIO()],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    scores = trainer.test(task, dataloaders=data.eval_dataloader(split), verbose=False)[0]
+    metrics = {name.removeprefix("test/"): value for name, value in scores.items()}
+    path = folder / "evaluation" / f"{split}.json"
+    path.parent.mkdir(exist_ok=True)
+    with written_whole(path) as unfinished:
+        unfinished.write_text(json.dumps({"split": split, "checkpoint": checkpoint, "metrics": metrics}, indent=2) + "\n")
+    table = Table()
+    table.add_column("")
+    table.add_column(split, justify="right")
+    for name, value in metrics.items():
+        table.add_row(name, f"{value:.4f}")
+    Console().print(table)
+    print(f"written to {path}")
+    return metrics

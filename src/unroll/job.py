@@ -1,0 +1,269 @@
+"""One run, from its folder's config.yaml: `python -m unroll.job FOLDER`.
+
+The same in a sweep, under DDP (each process comes through here) and on resuming.
+"""
+
+import json
+import logging
+import platform
+import shutil
+import sys
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from rich.console import Console
+from rich.table import Table
+
+from unroll.building import build_data, build_task, check, load_spec, make
+from unroll.checkpoint import AtomicCheckpointIO, read_checkpoint
+from unroll.errors import UsageError, UserError, door
+from unroll.insight.learning_curve import draw_learning_curve
+from unroll.machine import git_commit, keep_freed_memory
+from unroll.metrics_csv import MetricsCSV
+from unroll.runs import SUMMARY, checkpoint_path, load_weights, read_config
+from unroll.tasks.base import Task
+from unroll.training_log import ProgressBar, TrainingLog, clock
+from unroll.writing import written_whole
+
+log = logging.getLogger("unroll")
+
+
+def run(folder: Path) -> None:
+    """Train, or go on training, as the folder's config says; evaluate; write the summary.
+
+    Raises:
+        UserError: something is wrong with the config, the data, or the checkpoint. Of a new run that did not get as far
+            as training, nothing is left behind.
+    """
+    config = read_config(folder)
+    resumed = checkpoint_path(folder, "last").exists()
+    try:
+        check(config)
+        quiet()
+        keep_freed_memory()
+        lightning.seed_everything(config["seed"], workers=True, verbose=False)
+        data = build_data(config)
+        data.prepare_data()
+        task = build_task(config, data.spec)
+        if config["init_from"] and not resumed:
+            _start_from(task, data.spec, Path(config["init_from"]))
+        trainer, training_log = _build_trainer(config, folder)
+        if trainer.is_global_zero:
+            data.save_spec(folder)
+            _log_to(folder / "train.log")
+    except UserError:
+        if not resumed and not config["choices"]["sweep"]:
+            shutil.rmtree(folder)
+        raise
+    for line in [f"{_title(config)}: {_parameters(task):,} parameters", *data.describe()]:
+        log.info(line)
+    last = checkpoint_path(folder, "last") if resumed else None
+    if last is not None and _is_finished(read_checkpoint(last), trainer, folder):
+        log.info(f"{folder}: has reached its budget; trainer.max_steps=N with a larger N goes on")
+        return
+    trainer.loggers = [MetricsCSV(folder / "metrics.csv"), *_loggers(config, folder, trainer)]
+    finished = False
+    try:
+        trainer.fit(task, data, ckpt_path=last, weights_only=True)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        summary = _evaluate(config, trainer, task, data, training_log, folder)
+        if trainer.is_global_zero:
+            _write_summary(summary, folder)
+            _report(summary, folder)
+        finished = True
+    finally:
+        _finish(trainer, finished)
+
+
+def _build_trainer(config: dict[str, Any], folder: Path) -> tuple[lightning.Trainer, TrainingLog]:
+    training_log = TrainingLog()
+    try:
+        trainer = make(
+            config["trainer"],
+            default_root_dir=folder,
+            callbacks=[training_log, ProgressBar(training_log), *(make(node) for node in config["callbacks"].values())],
+            logger=False,
+            plugins=[AtomicCheckpointIO()],
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,  # our streams share themselves out; Lightning's sampler would shuffle them
+        )
+    except (MisconfigurationException, ValueError, RuntimeError) as error:
+        raise UsageError(f"trainer: {str(error).splitlines()[0]}") from None
+    if trainer.max_steps == -1 and trainer.max_epochs == -1 and config["trainer"]["max_time"] is None:
+        raise UsageError("this run would never end: set trainer.max_steps, trainer.max_epochs or trainer.max_time")
+    return trainer, training_log
+
+
+def _loggers(config: dict[str, Any], folder: Path, trainer: lightning.Trainer) -> list[Logger]:
+    if "_target_" not in config["logger"] or not trainer.is_global_zero:
+        return []
+    choices = config["choices"]
+    logger = make(
+        config["logger"],
+        folder=folder,
+        config=config,
+        name=f"{choices['model']}-{choices['truncation']}-{choices['data']}-s{config['seed']}",
+        tags=[choices[group] for group in ("task", "data", "model", "truncation")],
+        group=choices["sweep"],
+    )
+    return [] if logger is None else [logger]
+
+
+def _start_from(task: Task, spec: Any, source: Path) -> None:
+    if load_spec(read_config(source), source) != spec:
+        raise UserError(f"init_from={source}: that run's vocabulary is not this data's: train on the same data")
+    path = checkpoint_path(source, "best")
+    load_weights(task, read_checkpoint(path), path)
+
+
+def _is_finished(checkpoint: dict[str, Any], trainer: lightning.Trainer, folder: Path) -> bool:
+    if not (folder / SUMMARY).exists():
+        return False
+    at_last_step = trainer.max_steps != -1 and checkpoint["global_step"] >= trainer.max_steps
+    return at_last_step or (trainer.max_epochs or -1) > 0 and checkpoint["epoch"] + 1 >= (trainer.max_epochs or -1)
+
+
+def _evaluate(
+    config: dict[str, Any],
+    trainer: lightning.Trainer,
+    task: Task,
+    data: lightning.LightningDataModule,
+    training_log: TrainingLog,
+    folder: Path,
+) -> dict[str, Any]:
+    """The best checkpoint's scores on validation and, if the run reads it, test."""
+    steps, epochs = trainer.global_step, trainer.current_epoch
+    loggers, trainer.loggers = trainer.loggers, []
+    best = checkpoint_path(folder, "best")
+    if training_log.validated_at != steps:  # training ended between two validations: the last weights count too
+        scores = trainer.validate(task, datamodule=data, verbose=False)[0]
+        for logger in loggers:
+            logger.log_metrics(dict(scores), step=steps)
+        if trainer.is_global_zero and (not best.exists() or _is_better(scores, config["watch"], read_checkpoint(best))):
+            with written_whole(best) as unfinished:
+                shutil.copyfile(checkpoint_path(folder, "last"), unfinished)
+        trainer.strategy.barrier()
+    load_weights(task, read_checkpoint(best), best)
+    metrics = dict(trainer.validate(task, datamodule=data, verbose=False)[0])
+    if config["test"]:
+        metrics.update(trainer.test(task, datamodule=data, verbose=False)[0])
+    for logger in loggers:
+        logger.log_metrics({name: value for name, value in metrics.items() if name.startswith("test/")}, step=steps)
+    trainer.loggers = loggers
+    choices = config["choices"]
+    return {
+        "task": choices["task"],
+        "data": choices["data"],
+        "model": choices["model"],
+        "truncation": choices["truncation"],
+        "parameters": _parameters(task),
+        "steps": steps,
+        "epochs": epochs,
+        "train_seconds": round(training_log.seconds, 1),
+        "throughput": {"value": round(training_log.throughput, 1), "unit": f"{task.unit}/s"},
+        "best_checkpoint": str(best.relative_to(folder)),
+        "device": _device(trainer),
+        "precision": str(trainer.precision),
+        "seed": config["seed"],
+        "git_commit": git_commit(),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "metrics": metrics,
+    }
+
+
+def _is_better(scores: Mapping[str, float], watch: dict[str, str], best: dict[str, Any]) -> bool:
+    kept = next(state for name, state in best["callbacks"].items() if name.startswith("BestCheckpoint"))
+    score, best_score = scores[watch["metric"]], kept["best_model_score"].item()
+    return score < best_score if watch["mode"] == "min" else score > best_score
+
+
+def _write_summary(summary: dict[str, Any], folder: Path) -> None:
+    with written_whole(folder / SUMMARY) as unfinished:
+        unfinished.write_text(json.dumps(summary, indent=2) + "\n")
+
+
+def _report(summary: dict[str, Any], folder: Path) -> None:
+    config = read_config(folder)
+    metric = config["watch"]["metric"].removeprefix("val/")
+    draw_learning_curve(folder / "metrics.csv", folder / "figures" / "learning_curve.png", metric, metric)
+    table = Table(title=_title(config), title_justify="left")
+    columns = [split for split in ("val", "test") if any(name.startswith(split) for name in summary["metrics"])]
+    table.add_column("")
+    for split in columns:
+        table.add_column({"val": "validation", "test": "test"}[split], justify="right")
+    for name in [name.removeprefix("val/") for name in summary["metrics"] if name.startswith("val/")]:
+        table.add_row(name, *(f"{summary['metrics'][f'{split}/{name}']:.4f}" for split in columns))
+    throughput = summary["throughput"]
+    lines = [
+        f"trained  {summary['steps']:,} steps in {clock(summary['train_seconds'])}, "
+        f"{throughput['value']:,.0f} {throughput['unit']} on {summary['device']}",
+        f"run      {folder}",
+        f"write    python predict.py {folder}",
+    ]
+    Console().print(table)
+    for line in lines:
+        log.info(line)
+
+
+def _title(config: dict[str, Any]) -> str:
+    choices = config["choices"]
+    return f"{choices['task']} · {choices['data']} · {choices['model']} · {choices['truncation']}"
+
+
+def _parameters(task: Task) -> int:
+    return sum(parameter.numel() for parameter in task.parameters())
+
+
+def _device(trainer: lightning.Trainer) -> str:
+    device = trainer.strategy.root_device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    if device.type == "cpu":
+        name += f" ({torch.get_num_threads()} threads)"
+    return name if trainer.world_size == 1 else f"{trainer.world_size} x {name}"
+
+
+def quiet() -> None:
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    # A loader of ours reads windows from a memory map in microseconds: workers would only slow it down.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
+    warnings.filterwarnings("ignore", message=".*You're resuming from a checkpoint that ended.*")
+
+
+@rank_zero_only
+def _log_to(path: Path) -> None:
+    log.setLevel(logging.INFO)
+    terminal = logging.StreamHandler(sys.stdout)
+    file = logging.FileHandler(path, encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    log.handlers = [terminal, file]
+
+
+def _finish(trainer: lightning.Trainer, finished: bool) -> None:
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            import wandb
+
+            offline = logger.experiment.settings._offline
+            wandb.finish(exit_code=0 if finished else 1)
+            if offline:
+                log.info(f"W&B      offline; `wandb sync {trainer.default_root_dir}/wandb/offline-run-*` sends it up")
+    if torch.distributed.is_available() and torch.distributed.is_initialized() and finished:
+        # Without a common end, one process may tear the connection down under another: aborts at exit were seen.
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    door(lambda: run(Path(sys.argv[1])))

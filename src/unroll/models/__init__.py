@@ -1,0 +1,1 @@
+"""The shapes of model: plain torch modules built from `Recurrent`."""

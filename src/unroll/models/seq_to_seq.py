@@ -1,0 +1,82 @@
+"""Sequence to sequence, aligned: an output for every step."""
+
+import math
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from unroll.errors import UsageError
+from unroll.recurrent import Recurrent
+from unroll.schema import Probability
+from unroll.state import State
+
+
+class SeqToSeq(nn.Module):
+    """Tokens in, a score for every token of the vocabulary out, a step each.
+
+        x_t = embedding(token_t)    or the token's one-hot vector
+        y_t, state_t = recurrent(x_t, state_{t-1})
+        logits_t = V y_t + c
+
+    Args:
+        vocab_size: number of tokens.
+        recurrent: makes the stack; called with input_size=.
+        embedding_size: width of the embedding; None feeds one-hot vectors.
+        freeze_embedding: keep the embedding as it was drawn.
+        tie_weights: V is the embedding's matrix (Press & Wolf 2017); needs embedding_size = the stack's width.
+        input_dropout: probability of dropping a feature of x_t.
+        output_dropout: probability of dropping a feature of y_t.
+
+    Raises:
+        UsageError: tie_weights with another width, or without an embedding.
+    """
+
+    def __init__(
+        self,
+        vocab_size: PositiveInt,
+        recurrent: Callable[..., Recurrent],
+        embedding_size: PositiveInt | None,
+        freeze_embedding: bool = False,
+        tie_weights: bool = False,
+        input_dropout: Probability = 0.0,
+        output_dropout: Probability = 0.0,
+    ) -> None:
+        super().__init__()
+        self.vocab_size = vocab_size
+        if embedding_size is None:
+            self.embedding = None
+        else:
+            self.embedding = nn.Embedding(vocab_size, embedding_size)
+            # Rows of length about 1, like a one-hot vector's, so that a tied output starts near a uniform answer.
+            nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(embedding_size))
+            self.embedding.weight.requires_grad_(not freeze_embedding)
+        self.recurrent = recurrent(input_size=embedding_size or vocab_size)
+        self.output = nn.Linear(self.recurrent.hidden_size, vocab_size)
+        if tie_weights:
+            if self.embedding is None or embedding_size != self.recurrent.hidden_size:
+                raise UsageError(
+                    f"task.tie_weights=true needs task.embedding_size equal to model.hidden_size: "
+                    f"they are {embedding_size} and {self.recurrent.hidden_size}"
+                )
+            self.output.weight = self.embedding.weight
+        self.input_dropout = nn.Dropout(input_dropout)
+        self.output_dropout = nn.Dropout(output_dropout)
+
+    def hidden(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """tokens: (time, batch) of int -> the stack's outputs (time, batch, hidden_size) and final state."""
+        if self.embedding is None:
+            x = F.one_hot(tokens, self.vocab_size).to(self.output.weight.dtype)
+        else:
+            x = self.embedding(tokens)
+        return self.recurrent(self.input_dropout(x), state)
+
+    def readout(self, y: Tensor) -> Tensor:
+        """y: (..., hidden_size) -> logits (..., vocab_size): log-probabilities up to a constant."""
+        return self.output(self.output_dropout(y))
+
+    def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """tokens: (time, batch) of int -> logits (time, batch, vocab_size) for the token after each, and final state."""
+        y, state = self.hidden(tokens, state)
+        return self.readout(y), state

@@ -1,0 +1,78 @@
+"""A run's folder, read."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unroll.errors import UserError
+
+if TYPE_CHECKING:
+    from unroll.tasks.base import Task
+
+CONFIG = "config.yaml"
+SUMMARY = "summary.json"
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The resolved config of a run.
+
+    Raises:
+        UserError: the folder is no run's.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    path = folder / CONFIG
+    if not path.is_file():
+        what = f"there is no {CONFIG} in it" if folder.is_dir() else "there is no such folder"
+        raise UserError(f"{folder}: is not a run's folder ({what}); runs lie in outputs/DATE/TIME_task_model")
+    try:
+        config = OmegaConf.to_container(OmegaConf.load(path))
+    except (OSError, YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
+    if not isinstance(config, dict) or not {"task", "model", "data"} <= config.keys():
+        raise UserError(f"{path}: is not the config of a run")
+    return {str(key): value for key, value in config.items()}
+
+
+def checkpoint_path(folder: Path, which: str) -> Path:
+    """`best` and `last` name a run's checkpoints; anything else is a file's path."""
+    return folder / "checkpoints" / f"{which}.ckpt" if which in ("best", "last") else Path(which)
+
+
+def load(folder: str | Path, checkpoint: str = "best") -> "Task":
+    """A trained task from its run's folder, on the CPU and ready to use.
+
+        model = unroll.load("outputs/2026-01-31/12-00-00_char_lm_lstm")
+        print("The " + model.write("The ", length=200, temperature=0.7)[0])
+
+    Args:
+        folder: the run's.
+        checkpoint: `best`, `last`, or a file's path.
+
+    Raises:
+        UserError: the folder is no run's, or the checkpoint is not there, not whole, or another model's.
+    """
+    from unroll.building import build_task, load_spec
+    from unroll.checkpoint import read_checkpoint
+
+    folder = Path(folder)
+    config = read_config(folder)
+    path = checkpoint_path(folder, checkpoint)
+    weights = read_checkpoint(path)
+    task = build_task(config, load_spec(config, folder))
+    load_weights(task, weights, path)
+    return task.eval()
+
+
+def load_weights(task: "Task", checkpoint: dict[str, Any], path: Path) -> None:
+    """Put a checkpoint's weights into a task.
+
+    Raises:
+        UserError: it is another model's.
+    """
+    try:
+        task.load_state_dict(checkpoint["state_dict"])
+    except (KeyError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[-1].strip() if isinstance(error, RuntimeError) else "no weights in it"
+        raise UserError(f"{path}: is a checkpoint of another model: {reason}") from None

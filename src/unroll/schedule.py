@@ -1,0 +1,88 @@
+"""How the learning rate moves over a run, each with a linear warm-up.
+
+Every function takes `(optimizer, total_steps, ...)` and returns Lightning's scheduler configurations.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LinearLR, OneCycleLR, ReduceLROnPlateau
+
+from unroll.errors import UsageError
+from unroll.schema import Probability
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+Schedulers = list[dict[str, Any]]
+
+
+def constant(optimizer: Optimizer, total_steps: int | None, warmup_steps: NonNegativeInt) -> Schedulers:
+    """The optimizer's own rate after `warmup_steps` updates."""
+    return _by_share(optimizer, None, warmup_steps, lambda share: 1.0)
+
+
+def linear(
+    optimizer: Optimizer, total_steps: int | None, warmup_steps: NonNegativeInt, final_fraction: Probability
+) -> Schedulers:
+    """Down in a straight line to `final_fraction` of the rate at the last step."""
+    return _by_share(optimizer, _known(total_steps), warmup_steps, lambda share: 1 - (1 - final_fraction) * share)
+
+
+def cosine(
+    optimizer: Optimizer, total_steps: int | None, warmup_steps: NonNegativeInt, final_fraction: Probability
+) -> Schedulers:
+    """Down in half a cosine to `final_fraction` of the rate at the last step (Loshchilov & Hutter 2017)."""
+
+    def shape(share: float) -> float:
+        return final_fraction + (1 - final_fraction) * (1 + math.cos(math.pi * share)) / 2
+
+    return _by_share(optimizer, _known(total_steps), warmup_steps, shape)
+
+
+def one_cycle(optimizer: Optimizer, total_steps: int | None, warmup_fraction: Share) -> Schedulers:
+    """Up for `warmup_fraction` of the steps and down to almost nothing, momentum the other way (Smith & Topin 2018)."""
+    rate = optimizer.param_groups[0]["lr"]
+    return [_each_step(OneCycleLR(optimizer, rate, total_steps=_known(total_steps), pct_start=warmup_fraction))]
+
+
+def plateau(
+    optimizer: Optimizer,
+    total_steps: int | None,
+    warmup_steps: NonNegativeInt,
+    factor: Share,
+    patience: NonNegativeInt,
+    monitor: str,
+    mode: str,
+) -> Schedulers:
+    """Times `factor` whenever `monitor` has not become better for more than `patience` validations."""
+    schedulers: Schedulers = [
+        {"scheduler": ReduceLROnPlateau(optimizer, mode, factor, patience), "monitor": monitor, "interval": "epoch"}
+    ]
+    if warmup_steps:
+        schedulers.append(_each_step(LinearLR(optimizer, 1 / (warmup_steps + 1), total_iters=warmup_steps)))
+    return schedulers
+
+
+def _by_share(
+    optimizer: Optimizer, total_steps: PositiveInt | None, warmup_steps: int, shape: Callable[[float], float]
+) -> Schedulers:
+    def factor(step: int) -> float:
+        warm = min(1.0, (step + 1) / (warmup_steps + 1))
+        return warm * (shape(min(1.0, step / total_steps)) if total_steps else 1.0)
+
+    return [_each_step(LambdaLR(optimizer, factor))]
+
+
+def _each_step(scheduler: Any) -> dict[str, Any]:
+    return {"scheduler": scheduler, "interval": "step"}
+
+
+def _known(total_steps: int | None) -> int:
+    if total_steps is None:
+        raise UsageError(
+            "this schedule needs to know where it ends: set trainer.max_steps or trainer.max_epochs, or take "
+            "schedule=constant or schedule=plateau"
+        )
+    return total_steps

@@ -1,0 +1,85 @@
+"""Constructor signatures are the schema: a config is checked against them before anything is built.
+
+Any node with a `_target_` is checked: do its keys exist, and do their values fit the type hints (a library's as well as
+ours)? The answer to a mistake is one line that names the key as it is written on the command line.
+"""
+
+import inspect
+import typing
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Annotated, Any
+
+from hydra.utils import get_object
+from pydantic import ConfigDict, Field, PydanticSchemaGenerationError, TypeAdapter, ValidationError
+
+from unroll.errors import UsageError, did_you_mean
+
+Probability = Annotated[float, Field(ge=0, lt=1)]
+
+_HYDRA_KEYS = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
+
+
+def check(node: Any, path: str = "") -> None:
+    """Check a resolved config, and all that is in it.
+
+    Args:
+        node: plain containers, as of `OmegaConf.to_container(config, resolve=True)`.
+        path: where `node` stands in the whole config, dotted.
+
+    Raises:
+        UsageError: a target that does not exist, a key that it does not take, or a value that does not fit.
+    """
+    if isinstance(node, Mapping):
+        if "_target_" in node:
+            _check_target(node, path)
+        for key, value in node.items():
+            check(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            check(value, f"{path}[{index}]")
+
+
+def _check_target(node: Mapping[str, Any], path: str) -> None:
+    try:
+        target = get_object(node["_target_"])
+    except Exception as error:
+        raise UsageError(f"{path}._target_={node['_target_']}: cannot be imported: {str(error).splitlines()[0]}") from None
+    function = target.__init__ if inspect.isclass(target) else target
+    parameters = inspect.signature(target).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    try:
+        hints = typing.get_type_hints(function, include_extras=True)
+    except Exception:  # a library's hints that only its type checker can read: names are checked all the same
+        hints = {}
+    for key, value in node.items():
+        if key in _HYDRA_KEYS:
+            continue
+        if key not in parameters and not takes_any:
+            raise UsageError(f"{path}.{key}: there is no such key; {did_you_mean(key, sorted(parameters))}")
+        if key in hints and not (isinstance(value, Mapping) and "_target_" in value):
+            _check_value(f"{path}.{key}", value, hints[key])
+
+
+def _check_value(path: str, value: Any, hint: Any) -> None:
+    try:
+        adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True, strict=True))
+    except PydanticSchemaGenerationError:
+        return
+    except Exception:  # pydantic refuses a config where the hint is a model of its own
+        adapter = TypeAdapter(hint)
+    if isinstance(value, list):  # YAML has no tuples
+        with suppress(ValidationError):
+            adapter.validate_python(tuple(value))
+            return
+    try:
+        adapter.validate_python(value)
+    except ValidationError as error:
+        written = "null" if value is None else value
+        reasons = dict.fromkeys(_reason(detail) for detail in error.errors())
+        raise UsageError(f"{path}={written}: {' or '.join(reasons)}") from None
+
+
+def _reason(detail: Any) -> str:
+    reason = detail["msg"]
+    return reason[0].lower() + reason[1:]

@@ -1,0 +1,39 @@
+"""The state of a recurrence: a tensor, or a nested tuple of tensors. Only this file knows that it is nested.
+
+Every tensor of a state has the batch as its first dimension.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+State: TypeAlias = Tensor | tuple["State", ...]
+
+
+def map_state(function: Callable[..., Tensor], state: State, *others: State) -> State:
+    """Apply `function` to every tensor of `state`, with the tensors at the same place of `others` beside it."""
+    if isinstance(state, Tensor):
+        return function(state, *others)
+    return tuple(map_state(function, *parts) for parts in zip(state, *others, strict=True))
+
+
+def detach(state: State) -> State:
+    """The same values with no way back for gradients: where backpropagation through time is cut."""
+    return map_state(Tensor.detach, state)
+
+
+def select(state: State, index: Tensor | slice) -> State:
+    """The rows `index` of the batch; a slice is a view."""
+    return map_state(lambda tensor: tensor[index], state)
+
+
+def concatenate(states: list[State]) -> State:
+    """States of several batches as the state of one."""
+    return map_state(lambda *tensors: torch.cat(tensors), *states)
+
+
+def reset(state: State, rows: Tensor) -> State:
+    """Zero the rows of the batch where `rows`, (batch,) of bool, is true."""
+    return map_state(lambda tensor: tensor.masked_fill(rows.view(-1, *[1] * (tensor.dim() - 1)), 0), state)

@@ -1,0 +1,179 @@
+"""What every task shares: the one training step, carried state, evaluation, optimizer, and what a checkpoint needs."""
+
+import argparse
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, cast
+
+import lightning
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.optim import Optimizer
+from torchmetrics import MeanMetric
+
+from unroll.schedule import Schedulers
+from unroll.state import State, map_state, reset, select
+from unroll.truncation import Truncation
+
+
+class Loss(NamedTuple):
+    """What a batch costs.
+
+    Attributes:
+        value: the mean over what is scored, a scalar.
+        count: how many things that is the mean of, a scalar.
+        state: the detached state that the next batch of the stream starts from; None where there is no stream.
+    """
+
+    value: Tensor
+    count: Tensor
+    state: State | None
+
+
+class Task(lightning.LightningModule):
+    """What is learned. A subclass says what a batch costs (`loss`) and what is reported of it (`metrics`).
+
+    Args:
+        optimizer: makes the optimizer from parameters.
+        schedule: makes schedulers from (optimizer, total steps or None); see `unroll.schedule`.
+        truncation: see `Truncation`.
+    """
+
+    unit: ClassVar[str]
+    """What throughput counts, in the plural: characters, sentences, ..."""
+
+    def __init__(
+        self,
+        optimizer: Callable[..., Optimizer],
+        schedule: Callable[..., Schedulers],
+        truncation: Truncation,
+    ) -> None:
+        super().__init__()
+        self._optimizer = optimizer
+        self._schedule = schedule
+        self.truncation = truncation
+        # State carried along a stream: training and evaluation each have their own. Plain attributes, since a buffer
+        # would be overwritten with the first process's under DDP.
+        self._train_state: State | None = None
+        self._eval_state: State | None = None
+        self._restored: dict[str, Any] = {}
+        self._mean_loss = MeanMetric(nan_strategy="disable")
+
+    @abstractmethod
+    def loss(self, batch: Any, state: State | None) -> Loss:
+        """What `batch` costs when it starts from `state`; from the initial state if that is None."""
+
+    @abstractmethod
+    def metrics(self, loss: float) -> dict[str, float]:
+        """What is reported of a mean loss, by standard names."""
+
+    @abstractmethod
+    def tokens(self, batch: Any) -> int:
+        """How many of `unit` a training batch goes on by, in this process."""
+
+    @classmethod
+    @abstractmethod
+    def add_predict_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """This task's options of predict.py."""
+
+    @abstractmethod
+    def predict(self, options: argparse.Namespace) -> None:
+        """predict.py, after its options were read."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
+        result = self.loss(batch, self._starting_state(batch, batch_idx))
+        self._train_state = result.state
+        return {"loss": result.value, "count": result.count}
+
+    def _starting_state(self, batch: Any, batch_idx: int) -> State | None:
+        if self._train_state is None or batch.begins or not self.truncation.carry_state:
+            return None
+        if self.truncation.reset_probability:
+            # Drawn for the lanes of all processes from the place in training, so that neither the number of devices
+            # nor a resumption changes it.
+            generator = torch.Generator().manual_seed(
+                torch.initial_seed() % 2**31 + 1_000_003 * self.current_epoch + batch_idx
+            )
+            rows = torch.rand(batch.lanes, generator=generator) < self.truncation.reset_probability
+            rows = rows[batch.first_lane :][: batch.tokens.shape[1]].to(self.device)
+            return reset(self._train_state, rows)
+        return self._train_state
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self._evaluation_step(batch)
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        self._evaluation_step(batch)
+
+    def _evaluation_step(self, batch: Any) -> None:
+        carry = self.truncation.carry_state and not batch.begins
+        result = self.loss(batch, self._eval_state if carry else None)
+        self._eval_state = result.state
+        self._mean_loss.update(result.value, result.count)
+
+    def on_validation_epoch_start(self) -> None:
+        self._start_evaluation()
+
+    def on_test_epoch_start(self) -> None:
+        self._start_evaluation()
+
+    def _start_evaluation(self) -> None:
+        if self.device.type != "mps":  # which has no float64
+            self._mean_loss.set_dtype(torch.float64)
+        self._mean_loss.reset()
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_evaluation("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._log_evaluation("test")
+
+    def _log_evaluation(self, split: str) -> None:
+        self._eval_state = None
+        metrics = self.metrics(self._mean_loss.compute().item())
+        self.log_dict({f"{split}/{name}": value for name, value in metrics.items()})
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimizer = self._optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
+        steps = self.trainer.estimated_stepping_batches
+        total_steps = int(steps) if 0 < steps < float("inf") else None
+        return cast(OptimizerLRScheduler, ([optimizer], self._schedule(optimizer, total_steps)))
+
+    # Beside what Lightning saves, a run that goes on to the same numbers needs the carried state of every lane and the
+    # random generators of every process. Only the first process writes, so all of it is gathered there.
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["random_state"] = [self._gather(kind.get_rng_state()[None]).cpu() for kind in _generators()]
+        if self._train_state is not None:
+            checkpoint["train_state"] = map_state(lambda tensor: self._gather(tensor).cpu(), self._train_state)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._restored = {key: checkpoint[key] for key in ("random_state", "train_state") if key in checkpoint}
+
+    def on_train_start(self) -> None:
+        restored, self._restored = self._restored, {}
+        rank, processes = self.global_rank, self.trainer.world_size
+        if "train_state" in restored:
+            state = map_state(lambda tensor: tensor.to(self.device), restored["train_state"])
+            lanes = self._rows(state) // processes
+            self._train_state = select(state, slice(rank * lanes, (rank + 1) * lanes))
+        for kind, saved in zip(_generators(), restored.get("random_state", []), strict=False):
+            if len(saved) == processes:
+                kind.set_rng_state(saved[rank])
+
+    @staticmethod
+    def _rows(state: State) -> int:
+        while not isinstance(state, Tensor):
+            state = state[0]
+        return len(state)
+
+    def _gather(self, tensor: Tensor) -> Tensor:
+        """The tensors of all processes, joined along the first dimension in the order of their ranks."""
+        if self.trainer.world_size == 1:
+            return tensor
+        return cast(Tensor, self.all_gather(tensor)).flatten(0, 1)
+
+
+def _generators() -> list[Any]:
+    return [torch, torch.cuda] if torch.cuda.is_available() else [torch]

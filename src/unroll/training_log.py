@@ -1,0 +1,213 @@
+"""What training says of itself: numbers every few steps, and a bar while one waits."""
+
+import math
+import sys
+import time
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import rank_zero_only
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from unroll.metrics_csv import MetricsCSV
+from unroll.tasks.base import Task
+
+
+class TrainingLog(Callback):
+    """Logs the mean training loss since the last time, the learning rate and the throughput, every
+    `trainer.log_every_n_steps` updates. Between those, nothing waits for the device.
+
+    It is part of the checkpoint, so that a resumed run logs the same rows.
+
+    Attributes:
+        seconds: spent in training, validation left out, over all resumptions.
+        seen: how many of the task's unit were trained on, over all processes.
+        validated_at: the step of the last validation; -1 before the first.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.seen = 0
+        self.validated_at = -1
+        self._sum = torch.zeros(())
+        self._count = torch.zeros(())
+        self._logged = (0.0, 0)  # seconds and seen at the last log
+        self._mark = 0.0
+        self._rows = 0
+
+    @property
+    def throughput(self) -> float:
+        """Of the task's unit, a second of training."""
+        return self.seen / self.seconds if self.seconds else 0.0
+
+    @property
+    def mean_loss(self) -> float:
+        """Since the last log. Waits for the device."""
+        return (self._sum / self._count).item() if self._count else math.nan
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._sum, self._count = self._sum.to(pl_module.device), self._count.to(pl_module.device)
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsCSV) and trainer.global_step:
+                logger.cut(self._rows)
+        self._mark = time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        assert isinstance(pl_module, Task)
+        # Lightning has divided the loss by the number of batches that are accumulated.
+        self._sum += outputs["loss"] * outputs["count"] * trainer.accumulate_grad_batches
+        self._count += outputs["count"]
+        self.seen += pl_module.tokens(batch) * trainer.world_size
+        now = time.perf_counter()
+        self.seconds += now - self._mark
+        self._mark = now
+        if trainer.fit_loop._should_accumulate() or trainer.global_step % trainer.log_every_n_steps:
+            return
+        metrics = {f"train/{name}": value for name, value in pl_module.metrics(self.mean_loss).items()}
+        metrics["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
+        metrics["train_seconds"] = self.seconds
+        seconds, seen = self.seconds - self._logged[0], self.seen - self._logged[1]
+        metrics[f"{pl_module.unit}_per_second"] = seen / seconds
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step=trainer.global_step)
+        self._sum.zero_()
+        self._count.zero_()
+        self._logged = (self.seconds, self.seen)
+        self._remember_rows(trainer)
+
+    def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._mark = time.perf_counter()
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._mark = time.perf_counter()
+        self.validated_at = trainer.global_step
+        self._remember_rows(trainer)
+
+    def _remember_rows(self, trainer: lightning.Trainer) -> None:
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsCSV):
+                self._rows = logger.rows
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "seconds": self.seconds,
+            "seen": self.seen,
+            "sum": self._sum,
+            "count": self._count,
+            "logged": list(self._logged),
+            "rows": self._rows,
+            "validated_at": self.validated_at,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.seconds, self.seen = state_dict["seconds"], state_dict["seen"]
+        self._sum, self._count = state_dict["sum"], state_dict["count"]
+        self._logged = (state_dict["logged"][0], state_dict["logged"][1])
+        self._rows = state_dict["rows"]
+        self.validated_at = state_dict["validated_at"]
+
+
+class ProgressBar(Callback):
+    """One line that tells how far training is, its loss, its speed and the time left.
+
+    On a terminal a bar that is redrawn twice a second; elsewhere (a file, a pipe) a line every `seconds_between_lines`.
+
+    Args:
+        log: where the numbers come from.
+        seconds_between_lines: see above.
+    """
+
+    def __init__(self, log: TrainingLog, seconds_between_lines: float = 15.0) -> None:
+        self._log = log
+        self._between = seconds_between_lines
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._next = 0.0
+        self._start = (0.0, 0)
+        self._validation = ""
+
+    @rank_zero_only
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._start = (time.monotonic(), trainer.global_step)
+        if sys.stdout.isatty():
+            self._between = 0.5
+            columns = (BarColumn(bar_width=None), TextColumn("{task.description}"))
+            self._bar = Progress(*columns, auto_refresh=False, expand=True)
+            self._bar.start()
+            self._task = self._bar.add_task("", total=trainer.estimated_stepping_batches)
+        self._next = time.monotonic() + min(self._between, 5.0)
+
+    @rank_zero_only
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + self._between
+        assert isinstance(pl_module, Task)
+        total = trainer.estimated_stepping_batches
+        step = trainer.global_step
+        rate = (step - self._start[1]) / (now - self._start[0])
+        # Lightning divided the loss by the number of accumulated batches.
+        loss = outputs["loss"].item() * trainer.accumulate_grad_batches
+        known = total != float("inf")
+        parts = [
+            f"step {step}" + (f"/{total:.0f}" if known else ""),
+            *(f"{name} {value:.3f}" for name, value in list(pl_module.metrics(loss).items())[:2]),
+            f"{self._log.throughput:,.0f} {pl_module.unit}/s",
+        ]
+        if known and rate:
+            parts.append(f"{clock((total - step) / rate)} left")
+        self._show(" · ".join(parts), step)
+
+    @rank_zero_only
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        values = {
+            name.removeprefix("val/"): value for name, value in trainer.callback_metrics.items() if "val/" in name
+        }
+        if trainer.state.fn == "fit" and values:
+            told = " · ".join(f"{name} {value:.4f}" for name, value in values.items())
+            self.say(f"validation after step {trainer.global_step}: {told}")
+
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
+        if self._bar is not None:
+            self._bar.console.print(line, markup=False, highlight=False)
+        else:
+            print(line, flush=True)
+
+    def _show(self, line: str, step: int) -> None:
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=step, description=line, refresh=True)
+        else:
+            print(line, flush=True)
+
+    @rank_zero_only
+    def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._close()
+
+    @rank_zero_only
+    def on_exception(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, exception: BaseException
+    ) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def clock(seconds: float) -> str:
+    """Seconds as a person says them: 47 s, 3:05 min, 2:10 h."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02d} min"
+    return f"{whole // 3600}:{whole % 3600 // 60:02d} h"

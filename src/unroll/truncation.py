@@ -1,0 +1,79 @@
+"""How far back gradients go."""
+
+from collections.abc import Callable
+
+import torch
+from pydantic import PositiveInt
+from torch import Tensor
+
+from unroll.errors import UsageError
+from unroll.schema import Probability
+from unroll.state import State, detach
+
+
+class Truncation:
+    """Truncated backpropagation through time (Williams & Peng 1990: BPTT(h; h'); Sutskever 2013, section 2.8: k1, k2).
+
+    On a stream a batch is one window. The state is carried, detached, from window to window, so what the network
+    *remembers* is not cut; only the path that gradients take is.
+
+    Args:
+        length: steps of the stream between two updates (k1). null: the whole sequence, which a stream has not.
+        horizon: how many steps gradients go back at most (k2), >= length; null: the same as length. With more, a batch is
+            [history | window]: the loss is on the window, and the history, run again under the new weights, lets
+            gradients reach further. It costs horizon / length times the work.
+        carry_state: whether the state goes on into the next window. If not, each starts from zero.
+        reset_probability: with what probability a row's carried state is zeroed before a window. A little of it keeps
+            large networks from leaning on states that they meet only deep in a stream.
+
+    Raises:
+        UsageError: horizon < length.
+    """
+
+    def __init__(
+        self,
+        length: PositiveInt | None,
+        horizon: PositiveInt | None = None,
+        carry_state: bool = True,
+        reset_probability: Probability = 0.0,
+    ) -> None:
+        if length is not None and horizon is not None and horizon < length:
+            raise UsageError(
+                f"truncation.horizon={horizon} is shorter than truncation.length={length}: gradients reach at least "
+                "through the window itself; leave horizon out or make it longer"
+            )
+        self.length = length
+        self.horizon = horizon or length
+        self.carry_state = carry_state
+        self.reset_probability = reset_probability
+
+    @property
+    def history(self) -> int:
+        """Steps before the window that a batch runs again."""
+        assert self.length is not None and self.horizon is not None
+        return self.horizon - self.length
+
+
+def run_window(
+    recurrence: Callable[[Tensor, State | None], tuple[Tensor, State]], x: Tensor, state: State | None, advance: int
+) -> tuple[Tensor, State | None]:
+    """Run over a [history | window] and catch the state where the next one begins.
+
+    Gradients flow through the whole; what is carried on is detached. Where the histories of two batches overlap, only
+    this one state is kept, whatever horizon / length is: no ring of older ones.
+
+    Args:
+        recurrence: `y, state = recurrence(x, state)`.
+        x: (time, batch, ...).
+        state: the state before the first step; None for the initial one.
+        advance: after how many steps the next batch's first step comes, 0 <= advance <= time.
+
+    Returns:
+        The outputs (time, batch, ...), and the state `advance` steps on.
+    """
+    if advance == 0:
+        return recurrence(x, state)[0], state
+    y, carried = recurrence(x[:advance], state)
+    if advance < len(x):
+        y = torch.cat([y, recurrence(x[advance:], carried)[0]])
+    return y, detach(carried)

@@ -1,0 +1,63 @@
+"""Train a recurrent network: `python train.py task=char_lm model=gru`; `python train.py --help` tells more."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from unroll.composing import CONF, check_overrides, explained, help_text, prepare_resume, write_config
+from unroll.errors import UserError, door
+
+
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
+def launch(config: DictConfig) -> None:
+    """Give the composed config to a process of its own: it brings its memory, its W&B run and its devices."""
+    runtime = HydraConfig.get()
+    folder = Path(os.path.relpath(runtime.runtime.output_dir))
+    write_config(config, folder)
+    if runtime.mode is RunMode.RUN:
+        become_job(folder)
+    if subprocess.run(job_command(folder)).returncode != 0:
+        # Not SystemExit: with an Exception the sweep goes on to its next job.
+        raise JobFailed(f"job {runtime.job.num} failed: {folder}")
+
+
+class JobFailed(UserError):
+    """A job of a sweep ended with an error, which it has told itself."""
+
+
+def job_command(folder: Path) -> list[str]:
+    """The command that runs one job."""
+    return [sys.executable, "-m", "unroll.job", str(folder)]
+
+
+def become_job(folder: Path) -> None:
+    """Let the job take the place of this process: signals and the exit code are then its own."""
+    os.environ.pop("HYDRA_FULL_ERROR", None)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, job_command(folder))
+
+
+def main() -> None:
+    """Start a run or a sweep, or go on with a run."""
+    arguments = sys.argv[1:]
+    if {"-h", "--help"} & set(arguments):
+        print(help_text())
+        return
+    with explained():
+        folder = prepare_resume(arguments)
+        check_overrides(arguments)
+    if folder is not None:
+        become_job(folder)
+    with explained():
+        launch()
+
+
+if __name__ == "__main__":
+    door(main)
