@@ -9,6 +9,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from unroll.composing import CONF, check_overrides, explained, help_text, prepare_resume, write_config
 from unroll.errors import UserError, door
@@ -18,13 +19,23 @@ from unroll.errors import UserError, door
 def launch(config: DictConfig) -> None:
     """Give the composed config to a process of its own: it brings its memory, its W&B run and its devices."""
     runtime = HydraConfig.get()
-    folder = Path(os.path.relpath(runtime.runtime.output_dir))
-    write_config(config, folder)
+    folder = Path(runtime.runtime.output_dir)
+    if folder.is_relative_to(Path.cwd()):
+        folder = folder.relative_to(Path.cwd())
     if runtime.mode is RunMode.RUN:
+        try:
+            write_config(config, folder, runtime.runtime.choices)
+        except (UserError, OmegaConfBaseException) as error:
+            refused.append(error)  # raised from here, Hydra would put words of its own before it
+            return
         become_job(folder)
+    write_config(config, folder, runtime.runtime.choices, sweep=Path(runtime.sweep.dir).name)
     if subprocess.run(job_command(folder)).returncode != 0:
         # Not SystemExit: with an Exception the sweep goes on to its next job.
         raise JobFailed(f"job {runtime.job.num} failed: {folder}")
+
+
+refused: list[Exception] = []
 
 
 class JobFailed(UserError):
@@ -57,6 +68,8 @@ def main() -> None:
         become_job(folder)
     with explained():
         launch()
+        if refused:
+            raise refused[0]
 
 
 if __name__ == "__main__":

@@ -3,12 +3,13 @@
 import pickle
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning
 import torch
 from lightning.fabric.plugins import CheckpointIO
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from pydantic import PositiveInt
 
 from unroll.errors import UserError
 from unroll.writing import written_whole
@@ -49,26 +50,7 @@ class AtomicCheckpointIO(CheckpointIO):
         Path(path).unlink(missing_ok=True)
 
 
-class _InRunFolder(ModelCheckpoint):
-    """Writes one file into the run's folder, wherever that is by now."""
-
-    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        self.dirpath = str(Path(trainer.default_root_dir).absolute() / FOLDER)
-        super().setup(trainer, pl_module, stage)
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        # The folder may have been moved since: ModelCheckpoint would then forget what was best.
-        moved = dict(state_dict, dirpath=self.dirpath)
-        for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
-            if moved.get(key):
-                moved[key] = str(Path(self.dirpath or "") / Path(moved[key]).name)
-        moved["best_k_models"] = {
-            str(Path(self.dirpath or "") / Path(path).name): score for path, score in moved["best_k_models"].items()
-        }
-        super().load_state_dict(moved)
-
-
-class BestCheckpoint(_InRunFolder):
+class BestCheckpoint(ModelCheckpoint):
     """checkpoints/best.ckpt: the weights of the validation that was best so far.
 
     Args:
@@ -76,22 +58,58 @@ class BestCheckpoint(_InRunFolder):
         mode: `min` or `max`: which way is better.
     """
 
-    def __init__(self, monitor: str, mode: str) -> None:
-        super().__init__(filename="best", monitor=monitor, mode=mode, enable_version_counter=False)
+    def __init__(self, monitor: str, mode: Literal["min", "max"]) -> None:
+        super().__init__(
+            filename="best", monitor=monitor, mode=mode, enable_version_counter=False, save_on_train_epoch_end=False
+        )
+
+    def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
+        self.dirpath = str(Path(trainer.default_root_dir).absolute() / FOLDER)
+        super().setup(trainer, pl_module, stage)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        # The folder may have been moved since: ModelCheckpoint would then forget what was best.
+        path = str(Path(self.dirpath or "") / "best.ckpt")
+        moved = {"dirpath": self.dirpath, "best_model_path": path, "kth_best_model_path": path}
+        scores = {path: score for score in state_dict["best_k_models"].values()}
+        super().load_state_dict({**state_dict, **moved, "best_k_models": scores})
 
 
-class LastCheckpoint(_InRunFolder):
+class LastCheckpoint(Checkpoint):
     """checkpoints/last.ckpt: where a killed run goes on.
+
+    Saved between updates only, never within accumulated batches. Where a validation follows an update, it is saved after
+    that: Lightning, resuming from the moment before a validation, would leave it out.
 
     Args:
         every_n_steps: updates between two savings; what is lost at most.
     """
 
-    def __init__(self, every_n_steps: int) -> None:
-        super().__init__(
-            filename="last", every_n_train_steps=every_n_steps, save_top_k=1, enable_version_counter=False
-        )
+    def __init__(self, every_n_steps: PositiveInt) -> None:
+        self.every_n_steps = every_n_steps
+        self._saved = 0
+        self._after_validation = False
+
+    def on_train_batch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        loop = trainer.fit_loop
+        if loop._should_accumulate() or trainer.global_step % self.every_n_steps:
+            return
+        assert loop._data_fetcher is not None
+        self._after_validation = loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
+        if not self._after_validation:
+            self._save(trainer)
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if self._after_validation:
+            self._after_validation = False
+            self._save(trainer)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if trainer.global_step != self._last_global_step_saved:
-            trainer.save_checkpoint(Path(self.dirpath or "") / "last.ckpt")
+        self._save(trainer)
+
+    def _save(self, trainer: lightning.Trainer) -> None:
+        if trainer.global_step != self._saved:
+            trainer.save_checkpoint(Path(trainer.default_root_dir) / FOLDER / "last.ckpt")
+            self._saved = trainer.global_step

@@ -3,16 +3,14 @@
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import CompactHydraException, MissingConfigException, OverrideParseException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
 
@@ -122,14 +120,19 @@ def _no_such_key(cause: OmegaConfBaseException, message: str) -> UsageError:
     return UsageError(f"{path}: there is no such key{f' in {prefix}' if prefix else ''}; {did_you_mean(name, sorted(valid))}")
 
 
-def write_config(config: DictConfig, folder: Path) -> None:
+def write_config(config: DictConfig, folder: Path, choices: Mapping[str, Any], sweep: str | None = None) -> None:
     """Put the resolved config into a run's folder, with the choices that made it.
 
+    Args:
+        config: as composed.
+        folder: the run's, which exists.
+        choices: Hydra's record of them, group -> option.
+        sweep: the name of the sweep that the run is a job of.
+
     Raises:
-        UsageError: the folder holds a run already, or a value is missing; of a fresh folder nothing is then left.
+        UsageError: the folder holds a run already.
+        MissingMandatoryValue, InterpolationKeyError: a value is missing; of a fresh folder nothing is then left.
     """
-    runtime = HydraConfig.get()
-    sweep = runtime.mode is RunMode.MULTIRUN
     if (folder / CONFIG).exists():
         raise UsageError(f"{folder}: holds a run already: go on with it by resume={folder}, or name another folder")
     try:
@@ -140,10 +143,10 @@ def write_config(config: DictConfig, folder: Path) -> None:
         raise
     assert isinstance(resolved, dict)
     if resolved["test"] is None:
-        resolved["test"] = not sweep
-    chosen = {key.split("@")[0]: option for key, option in runtime.runtime.choices.items() if "/" not in key}
-    resolved["choices"] = {**chosen, "sweep": Path(runtime.sweep.dir).name if sweep else None}
-    _write(resolved, folder)
+        resolved["test"] = sweep is None
+    chosen = {key.split("@")[0]: option for key, option in choices.items() if "/" not in key}
+    resolved["choices"] = {**chosen, "sweep": sweep}
+    _write({str(key): value for key, value in resolved.items()}, folder)
 
 
 def prepare_resume(arguments: list[str]) -> Path | None:

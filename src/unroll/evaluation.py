@@ -10,7 +10,7 @@ from rich.table import Table
 from unroll.building import build_data, load_spec
 from unroll.checkpoint import AtomicCheckpointIO
 from unroll.errors import UserError
-from unroll.job import quiet
+from unroll.job import measured, quiet
 from unroll.machine import keep_freed_memory
 from unroll.runs import load, read_config
 from unroll.writing import written_whole
@@ -54,8 +54,8 @@ def evaluate(folder: Path, split: str, checkpoint: str, data_path: str | None, d
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    scores = trainer.test(task, dataloaders=data.eval_dataloader(split), verbose=False)[0]
-    metrics = {name.removeprefix("test/"): value for name, value in scores.items()}
+    trainer.test(task, dataloaders=data.eval_dataloader(split), verbose=False)
+    metrics = {name.removeprefix("test/"): value for name, value in measured(trainer).items()}
     path = folder / "evaluation" / f"{split}.json"
     path.parent.mkdir(exist_ok=True)
     with written_whole(path) as unfinished:

@@ -143,20 +143,21 @@ def _evaluate(
 ) -> dict[str, Any]:
     """The best checkpoint's scores on validation and, if the run reads it, test."""
     steps, epochs = trainer.global_step, trainer.current_epoch
-    loggers, trainer.loggers = trainer.loggers, []
     best = checkpoint_path(folder, "best")
     if training_log.validated_at != steps:  # training ended between two validations: the last weights count too
-        scores = trainer.validate(task, datamodule=data, verbose=False)[0]
-        for logger in loggers:
-            logger.log_metrics(dict(scores), step=steps)
+        trainer.validate(task, datamodule=data, verbose=False)
+        scores = measured(trainer)
         if trainer.is_global_zero and (not best.exists() or _is_better(scores, config["watch"], read_checkpoint(best))):
             with written_whole(best) as unfinished:
                 shutil.copyfile(checkpoint_path(folder, "last"), unfinished)
         trainer.strategy.barrier()
     load_weights(task, read_checkpoint(best), best)
-    metrics = dict(trainer.validate(task, datamodule=data, verbose=False)[0])
+    loggers, trainer.loggers = trainer.loggers, []  # what was validated before is not logged again
+    trainer.validate(task, datamodule=data, verbose=False)
+    metrics = measured(trainer)
     if config["test"]:
-        metrics.update(trainer.test(task, datamodule=data, verbose=False)[0])
+        trainer.test(task, datamodule=data, verbose=False)
+        metrics.update(measured(trainer))
     for logger in loggers:
         logger.log_metrics({name: value for name, value in metrics.items() if name.startswith("test/")}, step=steps)
     trainer.loggers = loggers
@@ -179,6 +180,11 @@ def _evaluate(
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "metrics": metrics,
     }
+
+
+def measured(trainer: lightning.Trainer) -> dict[str, float]:
+    """The metrics of the evaluation that a trainer has just run."""
+    return {name: value.item() for name, value in trainer.callback_metrics.items()}
 
 
 def _is_better(scores: Mapping[str, float], watch: dict[str, str], best: dict[str, Any]) -> bool:

@@ -35,7 +35,8 @@ class TrainingLog(Callback):
         self._count = torch.zeros(())
         self._logged = (0.0, 0)  # seconds and seen at the last log
         self._mark = 0.0
-        self._rows = 0
+        self._csv: MetricsCSV | None = None
+        self._rows = 0  # of metrics.csv, when the checkpoint that was loaded was written
 
     @property
     def throughput(self) -> float:
@@ -49,9 +50,9 @@ class TrainingLog(Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._sum, self._count = self._sum.to(pl_module.device), self._count.to(pl_module.device)
-        for logger in trainer.loggers:
-            if isinstance(logger, MetricsCSV) and trainer.global_step:
-                logger.cut(self._rows)
+        self._csv = next((logger for logger in trainer.loggers if isinstance(logger, MetricsCSV)), None)
+        if self._csv is not None and trainer.global_step:
+            self._csv.cut(self._rows)
         self._mark = time.perf_counter()
 
     def on_train_batch_end(
@@ -77,20 +78,17 @@ class TrainingLog(Callback):
         self._sum.zero_()
         self._count.zero_()
         self._logged = (self.seconds, self.seen)
-        self._remember_rows(trainer)
 
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._mark = time.perf_counter()
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        # Lightning itself would log these under the step before.
+        metrics = {name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+        for logger in trainer.loggers:
+            logger.log_metrics(metrics, step=trainer.global_step)
         self._mark = time.perf_counter()
         self.validated_at = trainer.global_step
-        self._remember_rows(trainer)
-
-    def _remember_rows(self, trainer: lightning.Trainer) -> None:
-        for logger in trainer.loggers:
-            if isinstance(logger, MetricsCSV):
-                self._rows = logger.rows
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -99,7 +97,7 @@ class TrainingLog(Callback):
             "sum": self._sum,
             "count": self._count,
             "logged": list(self._logged),
-            "rows": self._rows,
+            "rows": self._rows if self._csv is None else self._csv.rows,
             "validated_at": self.validated_at,
         }
 

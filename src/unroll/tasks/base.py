@@ -132,7 +132,7 @@ class Task(lightning.LightningModule):
     def _log_evaluation(self, split: str) -> None:
         self._eval_state = None
         metrics = self.metrics(self._mean_loss.compute().item())
-        self.log_dict({f"{split}/{name}": value for name, value in metrics.items()})
+        self.log_dict({f"{split}/{name}": value for name, value in metrics.items()}, logger=False)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self._optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])

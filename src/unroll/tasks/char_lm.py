@@ -66,9 +66,10 @@ class CharLM(Task):
         if self.loss_on == "last" and (self.training or not self.truncation.carry_state):
             targets = targets[-1:]
         logits = self.model.readout(y[-len(targets) :])
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # half precision ends here
         count = (targets >= 0).sum()
         total = F.cross_entropy(
-            logits.flatten(0, 1).float(), targets.flatten(), ignore_index=-1, reduction="sum"
+            logits.flatten(0, 1), targets.flatten(), ignore_index=-1, reduction="sum"
         )
         return Loss(total / count.clamp(min=1), count, carried)
 

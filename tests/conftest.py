@@ -1,0 +1,79 @@
+"""What tests share: the project's folders, found by looking, and small runs."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from unroll.composing import CONF, groups, write_config
+
+ROOT = Path(__file__).parents[1]
+SHARED = Path(os.environ.get("UNROLL_TEST_DATA", ROOT.parent / "shared" / "data"))
+MODELS = groups()["model"]
+
+# Small products do not gain from threads, and processes beside each other lose by them.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
+
+# The smallest run that does everything; every test that trains starts from it.
+SMALL = [
+    "logger=none",
+    "model.hidden_size=16",
+    "task.embedding_size=8",
+    "data.batch_size=4",
+    "truncation=k16",
+    "trainer.accelerator=cpu",
+    "trainer.log_every_n_steps=5",
+    "callbacks.samples.length=20",
+]
+
+
+@pytest.fixture(autouse=True)
+def _deterministic() -> Iterator[None]:
+    torch.manual_seed(0)
+    yield
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    """A file of 20,000 characters that is no noise: a walk through a small grammar."""
+    words = ["the", "cat", "dog", "saw", "heard", "a", "small", "old", "tree.", "house,", "and", "ran\n"]
+    generator = torch.Generator().manual_seed(3)
+    chosen = torch.randint(len(words), (5000,), generator=generator).tolist()
+    path = tmp_path / "text.txt"
+    path.write_text(" ".join(words[index] for index in chosen)[:20_000])
+    return path
+
+
+def composed(*overrides: str, folder: Path | None = None) -> dict:
+    """The resolved config of a command line; with a folder, written there as a run's."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose("train", list(overrides), return_hydra_config=True)
+    choices = dict(config.hydra.runtime.choices)
+    OmegaConf.set_struct(config, False)
+    config.pop("hydra")
+    if folder is not None:
+        folder.mkdir(parents=True)
+        write_config(config, folder, choices)
+    resolved = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(resolved, dict)
+    return resolved
+
+
+def door(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a door as a user would, without network or account."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
+    return subprocess.run(
+        [sys.executable, *(str(ROOT / argument) if argument.endswith(".py") else argument for argument in arguments)],
+        cwd=cwd,
+        env={**clean, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )

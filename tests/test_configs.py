@@ -1,0 +1,142 @@
+"""Every option of every group composes, fits its target's signature, and builds; all are found by looking."""
+
+import hydra.utils
+import pytest
+import torch
+import yaml
+from conftest import SMALL, composed
+
+from unroll.building import build_data, build_task, check, make
+from unroll.composing import CONF, groups
+from unroll.data.encoding import Vocabulary
+from unroll.errors import UsageError
+from unroll.job import _build_trainer
+
+OPTIONS = [(group, option) for group, options in groups().items() for option in options]
+NEEDED = {("data", "text_files"): ["data.path=x.txt"], ("data", "enwik8"): ["data.path=x"]}
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_option_fits_the_signatures(group, option):
+    config = composed(f"{group}={option}", *NEEDED.get((group, option), []))
+    check(config)
+    if (group, option) != ("truncation", "full"):
+        build_data(config)
+        build_task(config, Vocabulary("characters", (97, 98)))
+
+
+@pytest.mark.parametrize("option", [option for option in groups()["trainer"] if option != "gpu"])
+def test_trainers_build(option, tmp_path):
+    _build_trainer(composed(f"trainer={option}"), tmp_path)
+
+
+def test_every_option_says_what_it_is():
+    """Whose name does not say it all begins with a comment, or each of its keys has one in the part it takes from."""
+    for group in ("task", "data", "experiment"):
+        for option in groups().get(group, []):
+            text = (CONF / group / f"{option}.yaml").read_text()
+            assert text.startswith("#"), f"conf/{group}/{option}.yaml begins without a comment"
+
+
+def test_defaults_stand_once():
+    """A key that has a default in YAML has none in the constructor that differs from it."""
+    import inspect
+
+    config = composed()
+    for node in (config["model"]["cell"], config["truncation"]):
+        parameters = inspect.signature(hydra.utils.get_object(node["_target_"])).parameters
+        for key, value in node.items():
+            if key in parameters and parameters[key].default not in (inspect.Parameter.empty, None):
+                assert parameters[key].default == value, (node["_target_"], key)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trainer.max_steps=abc", "trainer.max_steps=abc: input should be a valid integer"),
+        ("truncation.length=0", "truncation.length=0: input should be greater than 0"),
+        ("model.hidden_size=1.5", "model.hidden_size=1.5: input should be a valid integer"),
+        ("model.hidden_size=null", "model.hidden_size=null: input should be a valid integer"),
+        ("task.output_dropout=1", "task.output_dropout=1: input should be less than 1"),
+        ("task.loss_on=first", "task.loss_on=first: input should be 'all' or 'last'"),
+        ("task.tie_weights=3", "task.tie_weights=3: input should be a valid boolean"),
+        ("+model.cell.peephole=true", "model.cell.peephole: there is no such key; Valid: bias, forget_bias"),
+        ("model.cell._target_=unroll.cells.lstm.LSTN", "model.cell._target_=unroll.cells.lstm.LSTN: cannot be imported"),
+        ("trainer.precision=17", "trainer.precision=17: input should be"),
+        ("callbacks.samples.temperatures=[-1]", "callbacks.samples.temperatures=[-1]: input should be greater"),
+    ],
+)
+def test_values_that_do_not_fit_are_named(override, message):
+    with pytest.raises(UsageError) as error:
+        check(composed(override))
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+def test_full_truncation_is_refused_on_a_stream():
+    with pytest.raises(UsageError, match="truncation=full needs sequences that end"):
+        build_data(composed("truncation=full"))
+
+
+def test_tied_weights_need_one_width():
+    with pytest.raises(UsageError, match=r"task\.embedding_size equal to model\.hidden_size: they are 128 and 256"):
+        build_task(composed("task.tie_weights=true"), Vocabulary("characters", (97, 98)))
+    task = build_task(composed("task.tie_weights=true", "task.embedding_size=256"), Vocabulary("characters", (97, 98)))
+    assert task.model.output.weight is task.model.embedding.weight
+
+
+def test_a_frozen_embedding_is_not_trained_and_one_hot_has_none():
+    vocabulary = Vocabulary("characters", (97, 98, 99))
+    frozen = build_task(composed("task.freeze_embedding=true"), vocabulary)
+    assert not frozen.model.embedding.weight.requires_grad
+    one_hot = build_task(composed("task.embedding_size=null"), vocabulary)
+    tokens = torch.tensor([[1], [3]])
+    x = torch.eye(4)[tokens]
+    assert one_hot.model.embedding is None
+    assert torch.equal(one_hot.model.hidden(tokens)[0], one_hot.model.recurrent(x)[0])
+
+
+def test_the_experiment_files_tell_their_command():
+    for option in groups()["experiment"]:
+        text = (CONF / "experiment" / f"{option}.yaml").read_text()
+        assert f"python train.py experiment={option}" in text
+        yaml.safe_load(text)
+
+
+@pytest.mark.parametrize("option", groups()["schedule"])
+def test_schedules(option):
+    config = composed(f"schedule={option}")
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
+    schedulers = make(config["schedule"], optimizer=optimizer, total_steps=1000)
+    rates = []
+    for _ in range(1000):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        for scheduler in schedulers:
+            if scheduler["interval"] == "step":
+                scheduler["scheduler"].step()
+    warm = 300 if option == "one_cycle" else 100
+    assert rates[0] <= 2.0 / 20
+    assert rates == sorted(rates[:warm]) + rates[warm:]
+    # Warm-up is a factor of its own: what is reached is the shape's value at its end.
+    reached = {"linear": 2 * (1 - 0.99 * 0.1)}.get(option, 2.0)
+    assert max(rates) == pytest.approx(reached, rel=0.03)
+    expected = {"constant": 2.0, "plateau": 2.0, "linear": 0.02, "cosine": 0.02, "one_cycle": 0.0}[option]
+    assert rates[-1] == pytest.approx(expected, abs=0.003)
+    middle = {"constant": 2.0, "plateau": 2.0, "linear": 2 * (1 - 0.99 / 2), "cosine": 2 * 0.505}.get(option)
+    if middle is not None:
+        assert rates[500] == pytest.approx(middle, rel=1e-6)
+
+
+def test_a_plateau_lowers_the_rate():
+    config = composed("schedule=plateau", "schedule.warmup_steps=0")
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
+    (scheduler,) = make(config["schedule"], optimizer=optimizer, total_steps=None)
+    assert (scheduler["monitor"], scheduler["scheduler"].mode) == ("val/bpc", "min")
+    for value in (2.0, 1.9, 1.9, 1.9, 1.9):
+        scheduler["scheduler"].step(value)
+    assert optimizer.param_groups[0]["lr"] == 1.0
+
+
+def test_small_overrides_are_valid():
+    check(composed(*SMALL))

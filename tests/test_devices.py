@@ -1,0 +1,58 @@
+"""Two processes are one process with its batch shared out."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import SMALL, door
+
+from unroll.checkpoint import read_checkpoint
+
+RUN = [
+    *SMALL,
+    "optimizer=sgd",
+    "schedule=constant",
+    "task.output_dropout=0",
+    "data=text_files",
+    "truncation.horizon=20",
+    "truncation.reset_probability=0.2",
+    "trainer.max_steps=20",
+    "callbacks.last.every_n_steps=5",
+]
+
+
+def test_two_processes_equal_one(tmp_path: Path, text: Path):
+    common = [*RUN, f"data.path={text}", f"data.cache_dir={tmp_path}/cache"]
+    found = {}
+    for processes, trainer in ((1, []), (2, ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"])):
+        folder = tmp_path / str(processes)
+        result = door("train.py", *common, *trainer, f"hydra.run.dir={folder}")
+        assert result.returncode == 0, result.stderr
+        summary = json.loads((folder / "summary.json").read_text())
+        found[processes] = (read_checkpoint(folder / "checkpoints/last.ckpt"), summary["metrics"])
+    (one, scores), (two, scores_of_two) = found[1], found[2]
+    for name, weight in one["state_dict"].items():
+        torch.testing.assert_close(two["state_dict"][name], weight, rtol=0, atol=1e-6)
+    assert scores_of_two == {name: pytest.approx(value, rel=1e-6) for name, value in scores.items()}
+    # The checkpoint holds every lane's state and every process's generator.
+    ours, theirs = one["train_state"], two["train_state"]
+    for layer, reference in zip(theirs, ours, strict=True):
+        for part, expected in zip(layer, reference, strict=True):
+            torch.testing.assert_close(part, expected, rtol=0, atol=1e-5)
+    assert len(two["random_state"][0]) == 2
+
+    # What two processes began, one goes on with, at the same place and from the same states.
+    result = door(
+        "train.py",
+        f"resume={tmp_path}/2",
+        "trainer.max_steps=25",
+        "trainer.devices=1",
+        "trainer.strategy=auto",
+    )
+    assert result.returncode == 0, result.stderr
+    result = door("train.py", f"resume={tmp_path}/1", "trainer.max_steps=25")
+    assert result.returncode == 0, result.stderr
+    one, two = (read_checkpoint(tmp_path / name / "checkpoints/last.ckpt") for name in "12")
+    for name, weight in one["state_dict"].items():
+        torch.testing.assert_close(two["state_dict"][name], weight, rtol=0, atol=1e-5)

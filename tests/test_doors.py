@@ -1,0 +1,268 @@
+"""The doors, as a user meets them: what they say, and how they end."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from conftest import SMALL, composed, door
+
+from unroll.errors import UserError
+from unroll.job import run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One run, through the door, that other tests look at."""
+    folder = tmp_path_factory.mktemp("run") / "run"
+    result = door("train.py", *SMALL, "trainer.max_steps=20", f"hydra.run.dir={folder}")
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    assert "validation" in result.stdout
+    assert f"predict.py {folder}" in result.stdout
+    return folder
+
+
+def test_a_run_is_a_folder_that_explains_itself(finished):
+    names = {path.relative_to(finished).as_posix() for path in finished.rglob("*") if path.is_file()}
+    assert {
+        "config.yaml",
+        "vocabulary.json",
+        "metrics.csv",
+        "summary.json",
+        "train.log",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+        "figures/learning_curve.png",
+        "samples/step_0000020.txt",
+        ".hydra/overrides.yaml",
+    } <= names
+    assert not [name for name in names if "unfinished" in name]
+    summary = json.loads((finished / "summary.json").read_text())
+    assert summary["steps"] == 20
+    assert set(summary["metrics"]) == {
+        f"{split}/{name}" for split in ("val", "test") for name in ("loss", "bpc", "perplexity")
+    }
+    assert summary["throughput"]["unit"] == "characters/s"
+    assert summary["best_checkpoint"] == "checkpoints/best.ckpt"
+
+
+def test_evaluate_gives_the_summarys_figures(finished):
+    result = door("evaluate.py", str(finished), "--split", "test")
+    assert result.returncode == 0, result.stderr
+    metrics = json.loads((finished / "evaluation/test.json").read_text())["metrics"]
+    summary = json.loads((finished / "summary.json").read_text())["metrics"]
+    assert metrics == {name: pytest.approx(summary[f"test/{name}"], rel=1e-9) for name in metrics}
+    assert re.search(rf"bpc\s+│\s+{metrics['bpc']:.4f}", result.stdout)
+
+
+def test_evaluate_answers_an_unknown_split(finished):
+    result = door("evaluate.py", str(finished), "--split", "tset")
+    assert (result.returncode, result.stderr) == (
+        2,
+        "error: split tset: there is no such split; valid: train, validation, test, or several with +\n",
+    )
+
+
+def test_predict_writes_and_says_what_it_does_not_know(finished):
+    arguments = ("predict.py", str(finished), "--prompt", "The ☃, ", "--length", "50", "--seed", "1")
+    first, second = door(*arguments), door(*arguments)
+    assert first.returncode == 0
+    assert first.stdout == second.stdout
+    assert first.stdout.startswith("The ☃, ")
+    assert len(first.stdout) == len("The ☃, ") + 50 + 1
+    assert first.stderr == "note: not in the training text, read as the unknown character: '☃' (U+2603)\n"
+    several = door(*arguments, "--samples", "3").stdout
+    assert several.count("The ☃, ") == 3
+
+
+def test_the_library_writes_what_the_door_writes(finished):
+    import unroll
+
+    text = unroll.load(finished).write("The ", 50, temperature=0.7, seed=3)[0]
+    result = door(
+        "predict.py", str(finished), "--prompt", "The ", "--length", "50", "--temperature", "0.7", "--seed", "3"
+    )
+    assert result.stdout == f"The {text}\n"
+
+
+def test_a_finished_run_says_so_and_more_budget_goes_on(finished):
+    result = door("train.py", f"resume={finished}")
+    assert result.returncode == 0
+    assert "has reached its budget; trainer.max_steps=N with a larger N goes on" in result.stdout
+    result = door("train.py", f"resume={finished}", "trainer.max_steps=25")
+    assert result.returncode == 0, result.stderr
+    assert json.loads((finished / "summary.json").read_text())["steps"] == 25
+
+
+def test_init_from_starts_from_anothers_weights(finished, tmp_path):
+    folder = tmp_path / "run"
+    composed(*SMALL, "trainer.max_steps=1", "optimizer.lr=0", f"init_from={finished}", folder=folder)
+    run(folder)
+    ours, theirs = (json.loads((path / "summary.json").read_text())["metrics"] for path in (folder, finished))
+    assert ours["test/loss"] == pytest.approx(theirs["test/loss"], rel=1e-9)
+
+
+@pytest.mark.parametrize("script", ["train.py", "evaluate.py", "predict.py"])
+def test_help_is_quick_and_has_examples(script):
+    result = door(script, "--help")
+    assert result.returncode == 0
+    assert f"python {script} " in result.stdout
+    assert len(result.stdout.splitlines()) < 50
+    assert max(map(len, result.stdout.splitlines())) <= 120
+
+
+def test_the_help_names_every_group_and_option():
+    from unroll.composing import groups
+
+    said = door("train.py", "--help").stdout
+    for group, options in groups().items():
+        assert re.search(rf"^  {group} +{', '.join(options)}$", said, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["model=gruu"], "model=gruu: there is no such option; did you mean gru? Valid: gru, lstm, rnn, rnn_relu"),
+        (["modle=gru"], "modle: there is no such key; did you mean model? Valid: callbacks, data, "),
+        (["model.hiden_size=3"], "model.hiden_size: there is no such key in model; did you mean hidden_size? Valid: cell"),
+        (["truncation=64"], "truncation=64: options are names; truncation=k64, one of full, k8, k16, k32, k64, k128, k256 or truncation.length=64"),
+        (["data=text_files"], "data.path has no value: give it one, as data.path=VALUE"),
+        (["trainer.max_steps=abc"], "trainer.max_steps=abc: input should be a valid integer"),
+        (["truncation.length=0"], "truncation.length=0: input should be greater than 0"),
+        (["seed"], "seed: is not of the form KEY=VALUE"),
+        (["-m", "model=gru,lsmt"], "model=lsmt: there is no such option; did you mean lstm?"),
+        (["resume=/tmp", "model=gru"], "/tmp: is not a run's folder (there is no config.yaml in it)"),
+    ],
+)
+def test_wrong_options_get_one_line_and_leave_nothing(arguments, line, tmp_path):
+    result = door("train.py", *arguments, f"hydra.run.dir={tmp_path}/run", f"hydra.sweep.dir={tmp_path}/sweep")
+    assert result.stderr.startswith(f"error: {line}")
+    assert result.stderr.count("\n") == 1
+    assert result.returncode == (1 if "resume" in arguments[0] else 2)
+    assert not (tmp_path / "run").exists()
+
+
+def test_resume_changes_only_what_it_may(finished):
+    result = door("train.py", f"resume={finished}", "model.hidden_size=3")
+    assert result.returncode == 2
+    assert "model.hidden_size belongs to the run and cannot be changed" in result.stderr
+
+
+def small_run(tmp_path: Path, *overrides: str) -> Path:
+    folder = tmp_path / "run"
+    composed(*SMALL, "trainer.max_steps=2", f"data.cache_dir={tmp_path}/cache", *overrides, folder=folder)
+    return folder
+
+
+def bad_file(tmp_path: Path, content: bytes) -> list[str]:
+    (tmp_path / "bad.txt").write_bytes(content)
+    return ["data=text_files", f"data.path={tmp_path}/bad.txt"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "bad.txt: the file is empty"),
+        (b"short", "bad.txt: the train split has 4 characters, and at least 65 are needed"),
+        (b"x" * 1000 + b"\xff" + b"y" * 1000, "bad.txt: byte 0xff at offset 1,000 is not utf-8; name its encoding"),
+        ("é".encode() * 900_000 + b"\xe9" + b"y" * 1000, "bad.txt: byte 0xe9 at offset 1,800,000 is not utf-8"),
+    ],
+)
+def test_bad_files_get_one_line_and_leave_nothing(tmp_path, content, message):
+    folder = small_run(tmp_path, *bad_file(tmp_path, content))
+    with pytest.raises(UserError) as error:
+        run(folder)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not folder.exists()
+    assert not list((tmp_path / "cache").glob("*")) or message.startswith("bad.txt: the train split")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data=text_files", "data.path=nowhere.txt"], "nowhere.txt: there is no such file"),
+        (["data=text_files", "data.path='nowhere/*.txt'"], "nowhere/*.txt: no file matches it"),
+        (["data=text_files", "data.path=."], ".: is a folder; name the files in it"),
+        (["data=text_files", "data.path=x", "data.fractions=[0.9,0.2,0.1]"], "three shares above 0 that add up to 1"),
+        (["data=text_files", "data.path=x", "data.encoding=utf-9"], "data.encoding=utf-9: Python knows no encoding"),
+        (["data=text_files", "data.path=x", "data.test_path=y"], "data.validation_path and data.test_path go together"),
+        (["data=ptb_char"], "set data.path to a folder that holds it"),
+        (["init_from=nowhere"], "nowhere: is not a run's folder"),
+        (["trainer.max_steps=-1"], "this run would never end"),
+        (["trainer.accelerator=gpu"], "trainer: "),
+    ],
+)
+def test_bad_choices_get_one_line_and_leave_nothing(tmp_path, overrides, message):
+    folder = small_run(tmp_path, *overrides)
+    with pytest.raises(UserError) as error:
+        run(folder)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not folder.exists()
+
+
+def test_latin_1_a_mark_and_crlf_and_a_line_of_10_mb_are_read(tmp_path):
+    run(small_run(tmp_path / "1", *bad_file(tmp_path, b"caf\xe9 " * 1000), "data.encoding=latin-1"))
+    run(small_run(tmp_path / "2", *bad_file(tmp_path, b"\xef\xbb\xbfone\r\ntwo\r\n" * 200)))
+    run(small_run(tmp_path / "3", *bad_file(tmp_path, b"0123456789" * 1_000_000), "callbacks.samples.length=1"))
+
+
+def test_a_hub_id_without_network_is_answered_at_once(tmp_path, monkeypatch):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match=r"cannot be had from the Hugging Face Hub .* set data\.path to a local folder"):
+        run(small_run(tmp_path, "data=tiny_shakespeare"))
+
+
+def test_a_checkpoint_cut_in_half_is_refused_and_kept(finished, tmp_path):
+    whole = (finished / "checkpoints/best.ckpt").read_bytes()
+    half = tmp_path / "half.ckpt"
+    half.write_bytes(whole[: len(whole) // 2])
+    for script in ("predict.py", "evaluate.py"):
+        result = door(script, str(finished), "--checkpoint", str(half))
+        assert result.returncode == 1
+        assert result.stderr.startswith(f"error: {half}: is not a whole checkpoint")
+        assert result.stderr.count("\n") == 1
+
+
+def test_a_checkpoint_of_another_model_is_refused(finished, tmp_path):
+    import torch
+
+    from unroll.checkpoint import read_checkpoint
+    from unroll.runs import load
+
+    other = read_checkpoint(finished / "checkpoints/best.ckpt")
+    other["state_dict"]["model.output.weight"] = torch.zeros(3, 3)
+    torch.save(other, tmp_path / "other.ckpt")
+    with pytest.raises(UserError, match="is a checkpoint of another model: size mismatch for model.output.weight"):
+        load(finished, str(tmp_path / "other.ckpt"))
+
+
+def test_a_checkpoint_runs_no_code(finished, tmp_path):
+    import pickle
+
+    class Harm:
+        def __reduce__(self):
+            return (Path(tmp_path / "harmed").touch, ())
+
+    (tmp_path / "harm.ckpt").write_bytes(pickle.dumps(Harm()))
+    result = door("predict.py", str(finished), "--checkpoint", f"{tmp_path}/harm.ckpt")
+    assert result.returncode == 1
+    assert not (tmp_path / "harmed").exists()
+
+
+def test_a_sweep_runs_each_job_goes_on_past_a_failing_one_and_says_so(tmp_path):
+    small = [item for item in SMALL if not item.startswith("truncation")]
+    result = door(
+        "train.py", "-m", *small, "trainer.max_steps=2", "truncation=k8,full,k16", f"hydra.sweep.dir={tmp_path}/sweep"
+    )
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "truncation=full needs sequences that end" in result.stderr
+    for job, expected in (("0", True), ("1", False), ("2", True)):
+        assert (tmp_path / "sweep" / job / "summary.json").exists() is expected
+    metrics = json.loads((tmp_path / "sweep/0/summary.json").read_text())["metrics"]
+    assert not [name for name in metrics if name.startswith("test/")]  # a sweep does not look at test

@@ -1,0 +1,130 @@
+"""Stop and go: a run that was killed and resumed ends with the very numbers of one left alone."""
+
+import csv
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT, SMALL, composed, door
+
+from unroll.checkpoint import read_checkpoint
+
+# Dropout and resets draw random numbers; three layers' worth of state is carried; validation falls into the epochs.
+RUN = [
+    *SMALL,
+    "model.num_layers=2",
+    "model.dropout=0.2",
+    "truncation.reset_probability=0.1",
+    "truncation.horizon=24",
+    "data=text_files",
+    "data.batch_size=8",
+    "trainer.max_steps=200",
+    "trainer.val_check_interval=0.4",
+    "callbacks.last.every_n_steps=7",
+    "optimizer.lr=0.01",
+]
+
+
+def start(folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "unroll.job", str(folder)],
+        cwd=ROOT,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    """metrics.csv without what a clock says."""
+    with (folder / "metrics.csv").open(newline="") as file:
+        return [
+            {key: value for key, value in row.items() if "second" not in key} for row in csv.DictReader(file)
+        ]
+
+
+def assert_same_run(folder: Path, reference: Path) -> None:
+    ours, theirs = (read_checkpoint(path / "checkpoints/last.ckpt") for path in (folder, reference))
+    assert ours["global_step"] == theirs["global_step"]
+    for name, weight in theirs["state_dict"].items():
+        assert torch.equal(ours["state_dict"][name], weight), name
+    assert rows(folder) == rows(reference)
+    samples = sorted(path.name for path in (reference / "samples").iterdir())
+    assert sorted(path.name for path in (folder / "samples").iterdir()) == samples
+    for name in samples:
+        assert (folder / "samples" / name).read_text() == (reference / "samples" / name).read_text()
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_killed_twice_and_resumed_is_bit_identical(tmp_path, text, accumulate):
+    overrides = [*RUN, f"data.path={text}", f"trainer.accumulate_grad_batches={accumulate}"]
+    overrides.append(f"data.cache_dir={tmp_path}/cache")
+    folder, reference = tmp_path / "killed", tmp_path / "whole"
+    for path in (folder, reference):
+        composed(*overrides, folder=path)
+    whole = start(reference)
+    assert whole.wait(timeout=300) == 0, whole.stdout.read()
+    whole.stdout.close()
+
+    chance = random.Random(accumulate)
+    for kill_at in sorted(chance.sample(range(10, 190), 2)):
+        job = start(folder)
+        metrics = folder / "metrics.csv"
+        deadline = time.monotonic() + 120
+        while job.poll() is None and time.monotonic() < deadline:
+            # Seen through the log of every fifth step, then some random moment later.
+            if metrics.exists() and (steps := [int(row["step"]) for row in rows(folder) if row.get("step")]):
+                if steps[-1] >= kill_at - 5:
+                    time.sleep(chance.random() * 0.05)
+                    break
+            time.sleep(0.002)
+        job.send_signal(signal.SIGKILL)
+        job.wait()
+        job.stdout.close()
+    result = door("train.py", f"resume={folder}")
+    assert result.returncode == 0, result.stderr
+    assert_same_run(folder, reference)
+    assert not list(folder.rglob("*unfinished*"))
+
+
+def test_a_larger_budget_goes_on_as_if_it_had_been_so_from_the_start(tmp_path, text):
+    overrides = [*RUN, "schedule=constant", f"data.path={text}", f"data.cache_dir={tmp_path}/cache"]
+    composed(*overrides, "trainer.max_steps=60", folder=tmp_path / "whole")
+    composed(*overrides, "trainer.max_steps=33", folder=tmp_path / "two")
+    from unroll.job import run
+
+    run(tmp_path / "whole")
+    run(tmp_path / "two")
+    result = door("train.py", f"resume={tmp_path}/two", "trainer.max_steps=60")
+    assert result.returncode == 0, result.stderr
+    ours, theirs = (read_checkpoint(tmp_path / name / "checkpoints/last.ckpt") for name in ("two", "whole"))
+    for name, weight in theirs["state_dict"].items():
+        assert torch.equal(ours["state_dict"][name], weight), name
+
+
+def test_a_moved_run_goes_on_and_still_knows_its_best(tmp_path, text):
+    overrides = [*RUN, f"data.path={text}", f"data.cache_dir={tmp_path}/cache", "schedule=constant"]
+    composed(*overrides, "trainer.max_steps=40", folder=tmp_path / "here")
+    from unroll.job import run
+
+    run(tmp_path / "here")
+    best = (tmp_path / "here/checkpoints/best.ckpt").read_bytes()
+    (tmp_path / "here").rename(tmp_path / "there")
+    config = (tmp_path / "there/config.yaml").read_text()
+    # From here on the weights only get worse: best.ckpt must stay.
+    (tmp_path / "there/config.yaml").write_text(
+        config.replace("max_steps: 40", "max_steps: 60").replace("max_epochs: -1", "max_epochs: -1")
+    )
+    checkpoint = read_checkpoint(tmp_path / "there/checkpoints/last.ckpt")
+    for weight in checkpoint["state_dict"].values():
+        weight.mul_(30)
+    torch.save(checkpoint, tmp_path / "there/checkpoints/last.ckpt")
+    run(tmp_path / "there")
+    assert (tmp_path / "there/checkpoints/best.ckpt").read_bytes() == best
