@@ -8,7 +8,7 @@ from typing import Any, Literal
 import lightning
 import torch
 from lightning.fabric.plugins import CheckpointIO
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint
 from pydantic import PositiveInt
 
 from unroll.errors import UserError
@@ -50,8 +50,10 @@ class AtomicCheckpointIO(CheckpointIO):
         Path(path).unlink(missing_ok=True)
 
 
-class BestCheckpoint(ModelCheckpoint):
-    """checkpoints/best.ckpt: the weights of the validation that was best so far.
+class BestCheckpoint(Checkpoint):
+    """checkpoints/best.ckpt: the weights of the validation that was best so far, the one after training among them.
+
+    The score to beat is kept in that file itself: wherever the folder goes and wherever training resumes, it is known.
 
     Args:
         monitor: the watched metric.
@@ -59,20 +61,27 @@ class BestCheckpoint(ModelCheckpoint):
     """
 
     def __init__(self, monitor: str, mode: Literal["min", "max"]) -> None:
-        super().__init__(
-            filename="best", monitor=monitor, mode=mode, enable_version_counter=False, save_on_train_epoch_end=False
-        )
+        self.monitor = monitor
+        self.mode = mode
+        self.score: float | None = None
 
     def setup(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, stage: str) -> None:
-        self.dirpath = str(Path(trainer.default_root_dir).absolute() / FOLDER)
-        super().setup(trainer, pl_module, stage)
+        path = self._path(trainer)
+        if self.score is None and path.exists():
+            self.score = read_checkpoint(path)["callbacks"][self.state_key]["score"]
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        # The folder may have been moved since: ModelCheckpoint would then forget what was best.
-        path = str(Path(self.dirpath or "") / "best.ckpt")
-        moved = {"dirpath": self.dirpath, "best_model_path": path, "kth_best_model_path": path}
-        scores = {path: score for score in state_dict["best_k_models"].values()}
-        super().load_state_dict({**state_dict, **moved, "best_k_models": scores})
+    def state_dict(self) -> dict[str, Any]:
+        return {"score": self.score}
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        score = trainer.callback_metrics[self.monitor].item()
+        if self.score is None or (score < self.score if self.mode == "min" else score > self.score):
+            self.score = score
+            trainer.save_checkpoint(self._path(trainer))
+
+    @staticmethod
+    def _path(trainer: lightning.Trainer) -> Path:
+        return Path(trainer.default_root_dir) / FOLDER / "best.ckpt"
 
 
 class LastCheckpoint(Checkpoint):
@@ -94,7 +103,9 @@ class LastCheckpoint(Checkpoint):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         loop = trainer.fit_loop
-        if loop._should_accumulate() or trainer.global_step % self.every_n_steps:
+        # At the end of the budget too: once training has ended, Lightning takes a half epoch for a whole one.
+        ends = trainer.global_step == trainer.max_steps or trainer.should_stop
+        if loop._should_accumulate() or (trainer.global_step % self.every_n_steps and not ends):
             return
         assert loop._data_fetcher is not None
         self._after_validation = loop.epoch_loop._should_check_val_fx(loop._data_fetcher)

@@ -9,7 +9,6 @@ import platform
 import shutil
 import sys
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +80,8 @@ def run(folder: Path) -> None:
         finished = True
     finally:
         _finish(trainer, finished)
+        for handler in log.handlers:
+            handler.close()
 
 
 def _build_trainer(config: dict[str, Any], folder: Path) -> tuple[lightning.Trainer, TrainingLog]:
@@ -146,11 +147,6 @@ def _evaluate(
     best = checkpoint_path(folder, "best")
     if training_log.validated_at != steps:  # training ended between two validations: the last weights count too
         trainer.validate(task, datamodule=data, verbose=False)
-        scores = measured(trainer)
-        if trainer.is_global_zero and (not best.exists() or _is_better(scores, config["watch"], read_checkpoint(best))):
-            with written_whole(best) as unfinished:
-                shutil.copyfile(checkpoint_path(folder, "last"), unfinished)
-        trainer.strategy.barrier()
     load_weights(task, read_checkpoint(best), best)
     loggers, trainer.loggers = trainer.loggers, []  # what was validated before is not logged again
     trainer.validate(task, datamodule=data, verbose=False)
@@ -185,12 +181,6 @@ def _evaluate(
 def measured(trainer: lightning.Trainer) -> dict[str, float]:
     """The metrics of the evaluation that a trainer has just run."""
     return {name: value.item() for name, value in trainer.callback_metrics.items()}
-
-
-def _is_better(scores: Mapping[str, float], watch: dict[str, str], best: dict[str, Any]) -> bool:
-    kept = next(state for name, state in best["callbacks"].items() if name.startswith("BestCheckpoint"))
-    score, best_score = scores[watch["metric"]], kept["best_model_score"].item()
-    return score < best_score if watch["mode"] == "min" else score > best_score
 
 
 def _write_summary(summary: dict[str, Any], folder: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import netrc
 import os
+import secrets
 import socket
 import sys
 from pathlib import Path
@@ -45,9 +46,8 @@ def wandb_logger(
 
     # One id for a run, however often it is resumed.
     identity = folder / "wandb_run.json"
-    stored = json.loads(identity.read_text()) if identity.exists() else {"id": wandb.util.generate_id()}
+    stored = json.loads(identity.read_text()) if identity.exists() else {"id": secrets.token_hex(4)}
     chosen = _mode(mode, timeout)
-    wandb.termsetup(wandb.Settings(silent=True))
     for attempt in dict.fromkeys((chosen, "offline")):
         try:
             run = wandb.init(

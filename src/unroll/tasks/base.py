@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
-from torchmetrics import MeanMetric
+from torchmetrics import SumMetric
 
 from unroll.schedule import Schedulers
 from unroll.state import State, map_state, reset, select
@@ -58,7 +58,9 @@ class Task(lightning.LightningModule):
         self._train_state: State | None = None
         self._eval_state: State | None = None
         self._restored: dict[str, Any] = {}
-        self._mean_loss = MeanMetric(nan_strategy="disable")
+        # Not MeanMetric: of torchmetrics 1.9, without its search for NaN (which waits for the device) it drops weights.
+        self._sum = SumMetric(nan_strategy="disable")
+        self._count = SumMetric(nan_strategy="disable")
 
     @abstractmethod
     def loss(self, batch: Any, state: State | None) -> Loss:
@@ -110,7 +112,8 @@ class Task(lightning.LightningModule):
         carry = self.truncation.carry_state and not batch.begins
         result = self.loss(batch, self._eval_state if carry else None)
         self._eval_state = result.state
-        self._mean_loss.update(result.value, result.count)
+        self._sum.update(result.value.to(self._sum.dtype) * result.count)
+        self._count.update(result.count)
 
     def on_validation_epoch_start(self) -> None:
         self._start_evaluation()
@@ -119,9 +122,10 @@ class Task(lightning.LightningModule):
         self._start_evaluation()
 
     def _start_evaluation(self) -> None:
-        if self.device.type != "mps":  # which has no float64
-            self._mean_loss.set_dtype(torch.float64)
-        self._mean_loss.reset()
+        for metric in (self._sum, self._count):
+            if self.device.type != "mps":  # which has no float64
+                metric.set_dtype(torch.float64)
+            metric.reset()
 
     def on_validation_epoch_end(self) -> None:
         self._log_evaluation("val")
@@ -131,7 +135,7 @@ class Task(lightning.LightningModule):
 
     def _log_evaluation(self, split: str) -> None:
         self._eval_state = None
-        metrics = self.metrics(self._mean_loss.compute().item())
+        metrics = self.metrics((self._sum.compute() / self._count.compute()).item())
         self.log_dict({f"{split}/{name}": value for name, value in metrics.items()}, logger=False)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
