@@ -38,7 +38,7 @@ def test_two_processes_equal_one(tmp_path: Path, text: Path):
     # Two processes evaluate as one does: nothing twice, nothing left out.
     assert door("evaluate.py", str(tmp_path / "2")).returncode == 0
     alone = json.loads((tmp_path / "2/evaluation/test.json").read_text())["metrics"]
-    assert alone == {name: pytest.approx(scores_of_two[f"test/{name}"], rel=1e-7) for name in alone}
+    assert alone == {name: pytest.approx(scores_of_two[f"test/{name}"], rel=1e-6) for name in alone}
     # The checkpoint holds every lane's state and every process's generator.
     ours, theirs = one["train_state"], two["train_state"]
     for layer, reference in zip(theirs, ours, strict=True):

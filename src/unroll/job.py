@@ -143,7 +143,9 @@ def _evaluate(
     folder: Path,
 ) -> dict[str, Any]:
     """The best checkpoint's scores on validation and, if the run reads it, test."""
-    steps, epochs = trainer.global_step, trainer.current_epoch
+    steps = trainer.global_step
+    # Lightning's own count takes a last, unfinished epoch for a whole one.
+    epochs = round(steps * trainer.accumulate_grad_batches / trainer.num_training_batches, 2)
     best = checkpoint_path(folder, "best")
     if training_log.validated_at != steps:  # training ended between two validations: the last weights count too
         trainer.validate(task, datamodule=data, verbose=False)

@@ -57,7 +57,7 @@ class Samples(Callback):
                 encoding="utf-8",
             )
         for temperature, text in texts.items():
-            shown = " ".join(text[: self.shown].split())
+            shown = " ".join(text.split())[: self.shown]
             print(f"  {temperature:>4} | {shown}", flush=True)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
