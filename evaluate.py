@@ -24,7 +24,9 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
-    parser.add_argument("--split", default="test", help="train, validation, test, or several joined by + (default: test)")
+    parser.add_argument(
+        "--split", default="test", help="train, validation, test, or several joined by + (default: test)"
+    )
     parser.add_argument("--checkpoint", default="best", help="best, last, or a file (default: best)")
     parser.add_argument("--data-path", help="where the data lies now, if it has moved since training")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "gpu", "mps"], help="(default: auto)")

@@ -25,9 +25,7 @@ def leaves(state: State) -> list[Tensor]:
 
 def some_state(recurrent: Recurrent, batch_size: int) -> State:
     like = torch.zeros(0, dtype=torch.float64)
-    return map_state(
-        lambda zeros: torch.randn_like(zeros).requires_grad_(), recurrent.initial_state(batch_size, like)
-    )
+    return map_state(lambda zeros: torch.randn_like(zeros).requires_grad_(), recurrent.initial_state(batch_size, like))
 
 
 def by_loop(recurrent: Recurrent, x: Tensor, state: State) -> tuple[Tensor, State]:

@@ -61,7 +61,10 @@ def test_defaults_stand_once():
         ("task.loss_on=first", "task.loss_on=first: input should be 'all' or 'last'"),
         ("task.tie_weights=3", "task.tie_weights=3: input should be a valid boolean"),
         ("+model.cell.peephole=true", "model.cell.peephole: there is no such key; Valid: bias, forget_bias"),
-        ("model.cell._target_=unroll.cells.lstm.LSTN", "model.cell._target_=unroll.cells.lstm.LSTN: cannot be imported"),
+        (
+            "model.cell._target_=unroll.cells.lstm.LSTN",
+            "model.cell._target_=unroll.cells.lstm.LSTN: cannot be imported",
+        ),
         ("trainer.precision=17", "trainer.precision=17: input should be"),
         ("callbacks.samples.temperatures=[-1]", "callbacks.samples.temperatures=[-1]: input should be greater"),
     ],

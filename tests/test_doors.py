@@ -125,8 +125,15 @@ def test_the_help_names_every_group_and_option():
     [
         (["model=gruu"], "model=gruu: there is no such option; did you mean gru? Valid: gru, lstm, rnn, rnn_relu"),
         (["modle=gru"], "modle: there is no such key; did you mean model? Valid: callbacks, data, "),
-        (["model.hiden_size=3"], "model.hiden_size: there is no such key in model; did you mean hidden_size? Valid: cell"),
-        (["truncation=64"], "truncation=64: options are names; truncation=k64, one of full, k8, k16, k32, k64, k128, k256 or truncation.length=64"),
+        (
+            ["model.hiden_size=3"],
+            "model.hiden_size: there is no such key in model; did you mean hidden_size? Valid: cell",
+        ),
+        (
+            ["truncation=64"],
+            "truncation=64: options are names; truncation=k64, one of full, k8, k16, "
+            "k32, k64, k128, k256 or truncation.length=64",
+        ),
         (["data=text_files"], "data.path has no value: give it one, as data.path=VALUE"),
         (["trainer.max_steps=abc"], "trainer.max_steps=abc: input should be a valid integer"),
         (["truncation.length=0"], "truncation.length=0: input should be greater than 0"),
@@ -237,7 +244,7 @@ def test_a_checkpoint_of_another_model_is_refused(finished, tmp_path):
     other = read_checkpoint(finished / "checkpoints/best.ckpt")
     other["state_dict"]["model.output.weight"] = torch.zeros(3, 3)
     torch.save(other, tmp_path / "other.ckpt")
-    with pytest.raises(UserError, match="is a checkpoint of another model: size mismatch for model.output.weight"):
+    with pytest.raises(UserError, match=r"is a checkpoint of another model: size mismatch for model\.output\.weight"):
         load(finished, str(tmp_path / "other.ckpt"))
 
 
@@ -266,3 +273,12 @@ def test_a_sweep_runs_each_job_goes_on_past_a_failing_one_and_says_so(tmp_path):
         assert (tmp_path / "sweep" / job / "summary.json").exists() is expected
     metrics = json.loads((tmp_path / "sweep/0/summary.json").read_text())["metrics"]
     assert not [name for name in metrics if name.startswith("test/")]  # a sweep does not look at test
+
+
+def test_a_refused_run_takes_nothing_away_that_was_there(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/precious.txt").write_text("mine")
+    for argument in ("data=text_files", "truncation=full"):
+        result = door("train.py", argument, f"hydra.run.dir={tmp_path}/run")
+        assert result.returncode == 2
+        assert [path.name for path in (tmp_path / "run").iterdir()] == ["precious.txt"]

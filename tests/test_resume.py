@@ -45,9 +45,7 @@ def start(folder: Path) -> subprocess.Popen[str]:
 def rows(folder: Path) -> list[dict[str, str]]:
     """metrics.csv without what a clock says."""
     with (folder / "metrics.csv").open(newline="") as file:
-        return [
-            {key: value for key, value in row.items() if "second" not in key} for row in csv.DictReader(file)
-        ]
+        return [{key: value for key, value in row.items() if "second" not in key} for row in csv.DictReader(file)]
 
 
 def assert_same_run(folder: Path, reference: Path) -> None:
@@ -80,10 +78,10 @@ def test_killed_twice_and_resumed_is_bit_identical(tmp_path, text, accumulate):
         deadline = time.monotonic() + 120
         while job.poll() is None and time.monotonic() < deadline:
             # Seen through the log of every fifth step, then some random moment later.
-            if metrics.exists() and (steps := [int(row["step"]) for row in rows(folder) if row.get("step")]):
-                if steps[-1] >= kill_at - 5:
-                    time.sleep(chance.random() * 0.05)
-                    break
+            steps = [int(row["step"]) for row in rows(folder) if row.get("step")] if metrics.exists() else []
+            if steps and steps[-1] >= kill_at - 5:
+                time.sleep(chance.random() * 0.05)
+                break
             time.sleep(0.002)
         job.send_signal(signal.SIGKILL)
         job.wait()

@@ -168,7 +168,9 @@ def test_history_is_what_lies_before_the_window_and_advance_leads_to_the_next():
     begin = 0
     for window in Lanes(np.arange(50, dtype=np.uint8), 1, 4, history=6, drop_tail=True):
         assert window.tokens[:, 0].tolist() == list(range(begin, begin + len(window.tokens)))
-        assert window.targets[:, 0].tolist() == [token + 1 for token in window.tokens[-len(window.targets) :, 0].tolist()]
+        assert window.targets[:, 0].tolist() == [
+            token + 1 for token in window.tokens[-len(window.targets) :, 0].tolist()
+        ]
         begin += window.advance
 
 

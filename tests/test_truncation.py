@@ -94,8 +94,10 @@ def test_loss_on_last_sends_nothing_before_the_horizon(model):
         "truncation.carry_state=false",
     )
     for index, batch in enumerate(batches(task.truncation)):
-        embedded = []
-        handle = task.model.embedding.register_forward_hook(lambda module, inputs, output: embedded.append(output))
+        embedded: list[torch.Tensor] = []
+        handle = task.model.embedding.register_forward_hook(
+            lambda module, inputs, output, found=embedded: found.append(output)
+        )
         result = task.loss(batch, task._starting_state(batch, index))
         handle.remove()
         reached = torch.cat(torch.autograd.grad(result.value, embedded))
@@ -104,7 +106,7 @@ def test_loss_on_last_sends_nothing_before_the_horizon(model):
         assert len(reached) == min(position + 2, LENGTH) - begin <= 6
         assert (reached.abs().sum(dim=(1, 2)) > 0).all()  # and all of the horizon is reached
         # One target a lane, and it is the character after the window.
-        assert result.count == LANES
+        assert result.scored == LANES
         logits, _ = task.model(batch.tokens)
         torch.testing.assert_close(result.value, F.cross_entropy(logits[-1], batch.targets[-1]))
 

@@ -52,4 +52,5 @@ def build_task(config: dict[str, Any], spec: Any) -> Task:
 
 def load_spec(config: dict[str, Any], folder: Path) -> Any:
     """The spec that a run was trained with, from its folder."""
-    return hydra.utils.get_class(config["data"]["_target_"]).load_spec(folder)
+    data: Any = hydra.utils.get_class(config["data"]["_target_"])
+    return data.load_spec(folder)

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from unroll.errors import UsageError, UserError, did_you_mean
-from unroll.runs import CONFIG, read_config
+from unroll.runs import CONFIG, discard, read_config
 from unroll.writing import written_whole
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -117,7 +116,9 @@ def _no_such_key(cause: OmegaConfBaseException, message: str) -> UsageError:
     if "." not in path:
         valid |= groups().keys()
     prefix, _, name = path.rpartition(".")
-    return UsageError(f"{path}: there is no such key{f' in {prefix}' if prefix else ''}; {did_you_mean(name, sorted(valid))}")
+    return UsageError(
+        f"{path}: there is no such key{f' in {prefix}' if prefix else ''}; {did_you_mean(name, sorted(valid))}"
+    )
 
 
 def write_config(config: DictConfig, folder: Path, choices: Mapping[str, Any], sweep: str | None = None) -> None:
@@ -138,8 +139,7 @@ def write_config(config: DictConfig, folder: Path, choices: Mapping[str, Any], s
     try:
         resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException:
-        if {path.name for path in folder.iterdir()} <= {".hydra"}:
-            shutil.rmtree(folder)
+        discard(folder)
         raise
     assert isinstance(resolved, dict)
     if resolved["test"] is None:

@@ -59,7 +59,9 @@ def evaluate(folder: Path, split: str, checkpoint: str, data_path: str | None, d
     path = folder / "evaluation" / f"{split}.json"
     path.parent.mkdir(exist_ok=True)
     with written_whole(path) as unfinished:
-        unfinished.write_text(json.dumps({"split": split, "checkpoint": checkpoint, "metrics": metrics}, indent=2) + "\n")
+        unfinished.write_text(
+            json.dumps({"split": split, "checkpoint": checkpoint, "metrics": metrics}, indent=2) + "\n"
+        )
     table = Table()
     table.add_column("")
     table.add_column(split, justify="right")

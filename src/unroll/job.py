@@ -6,7 +6,6 @@ The same in a sweep, under DDP (each process comes through here) and on resuming
 import json
 import logging
 import platform
-import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -14,24 +13,31 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 from rich.table import Table
 
 from unroll.building import build_data, build_task, check, load_spec, make
 from unroll.checkpoint import AtomicCheckpointIO, read_checkpoint
+from unroll.data.text_stream import TextStream
 from unroll.errors import UsageError, UserError, door
 from unroll.insight.learning_curve import draw_learning_curve
 from unroll.machine import git_commit, keep_freed_memory
 from unroll.metrics_csv import MetricsCSV
-from unroll.runs import SUMMARY, checkpoint_path, load_weights, read_config
+from unroll.runs import SUMMARY, checkpoint_path, discard, load_weights, read_config
 from unroll.tasks.base import Task
 from unroll.training_log import ProgressBar, TrainingLog, clock
 from unroll.writing import written_whole
 
 log = logging.getLogger("unroll")
+
+
+class Interrupted(UserError):
+    """Ctrl-C."""
+
+    exit_code = 130
 
 
 def run(folder: Path) -> None:
@@ -43,24 +49,18 @@ def run(folder: Path) -> None:
     """
     config = read_config(folder)
     resumed = checkpoint_path(folder, "last").exists()
+    quiet()
+    keep_freed_memory()
     try:
         check(config)
-        quiet()
-        keep_freed_memory()
-        lightning.seed_everything(config["seed"], workers=True, verbose=False)
-        data = build_data(config)
-        data.prepare_data()
-        task = build_task(config, data.spec)
-        if config["init_from"] and not resumed:
-            _start_from(task, data.spec, Path(config["init_from"]))
-        trainer, training_log = _build_trainer(config, folder)
-        if trainer.is_global_zero:
-            data.save_spec(folder)
-            _log_to(folder / "train.log")
+        data, task, trainer, training_log = _build(config, folder, resumed)
     except UserError:
-        if not resumed and not config["choices"]["sweep"]:
-            shutil.rmtree(folder)
+        if not resumed and not config["choices"]["sweep"] and rank_zero_only.rank == 0:
+            discard(folder)
         raise
+    if trainer.is_global_zero:
+        data.save_spec(folder)
+        _log_to(folder / "train.log")
     for line in [f"{_title(config)}: {_parameters(task):,} parameters", *data.describe()]:
         log.info(line)
     last = checkpoint_path(folder, "last") if resumed else None
@@ -71,17 +71,29 @@ def run(folder: Path) -> None:
     finished = False
     try:
         trainer.fit(task, data, ckpt_path=last, weights_only=True)
-        if trainer.interrupted:
-            raise KeyboardInterrupt
         summary = _evaluate(config, trainer, task, data, training_log, folder)
         if trainer.is_global_zero:
             _write_summary(summary, folder)
-            _report(summary, folder)
+            _report(summary, config, folder)
         finished = True
+    except SystemExit:  # Lightning's answer to Ctrl-C
+        goes_on = f"`python train.py resume={folder}` goes on"
+        raise Interrupted(f"interrupted after step {trainer.global_step}; {goes_on}") from None
     finally:
         _finish(trainer, finished)
-        for handler in log.handlers:
-            handler.close()
+
+
+def _build(
+    config: dict[str, Any], folder: Path, resumed: bool
+) -> tuple[TextStream, Task, lightning.Trainer, TrainingLog]:
+    lightning.seed_everything(config["seed"], workers=True, verbose=False)
+    data = build_data(config)
+    data.prepare_data()
+    task = build_task(config, data.spec)
+    if config["init_from"] and not resumed:
+        _start_from(task, data.spec, Path(config["init_from"]))
+    trainer, training_log = _build_trainer(config, folder)
+    return data, task, trainer, training_log
 
 
 def _build_trainer(config: dict[str, Any], folder: Path) -> tuple[lightning.Trainer, TrainingLog]:
@@ -131,7 +143,7 @@ def _is_finished(checkpoint: dict[str, Any], trainer: lightning.Trainer, folder:
     if not (folder / SUMMARY).exists():
         return False
     at_last_step = trainer.max_steps != -1 and checkpoint["global_step"] >= trainer.max_steps
-    return at_last_step or (trainer.max_epochs or -1) > 0 and checkpoint["epoch"] + 1 >= (trainer.max_epochs or -1)
+    return at_last_step or ((trainer.max_epochs or -1) > 0 and checkpoint["epoch"] + 1 >= (trainer.max_epochs or -1))
 
 
 def _evaluate(
@@ -190,8 +202,7 @@ def _write_summary(summary: dict[str, Any], folder: Path) -> None:
         unfinished.write_text(json.dumps(summary, indent=2) + "\n")
 
 
-def _report(summary: dict[str, Any], folder: Path) -> None:
-    config = read_config(folder)
+def _report(summary: dict[str, Any], config: dict[str, Any], folder: Path) -> None:
     metric = config["watch"]["metric"].removeprefix("val/")
     draw_learning_curve(folder / "metrics.csv", folder / "figures" / "learning_curve.png", metric, metric)
     table = Table(title=_title(config), title_justify="left")
@@ -231,6 +242,7 @@ def _device(trainer: lightning.Trainer) -> str:
 
 
 def quiet() -> None:
+    """Leave out what libraries say that is of no use to a user."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     # A loader of ours reads windows from a memory map in microseconds: workers would only slow it down.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
@@ -239,7 +251,6 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message=".*You're resuming from a checkpoint that ended.*")
 
 
-@rank_zero_only
 def _log_to(path: Path) -> None:
     log.setLevel(logging.INFO)
     terminal = logging.StreamHandler(sys.stdout)
@@ -261,6 +272,8 @@ def _finish(trainer: lightning.Trainer, finished: bool) -> None:
         # Without a common end, one process may tear the connection down under another: aborts at exit were seen.
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
+    for handler in log.handlers:
+        handler.close()
 
 
 if __name__ == "__main__":

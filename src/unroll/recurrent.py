@@ -1,6 +1,7 @@
 """A stack of layers of one cell: the part that every model is built from."""
 
 from collections.abc import Callable
+from typing import cast
 
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
@@ -39,7 +40,7 @@ class Recurrent(nn.Module):
 
     def initial_state(self, batch_size: int, like: Tensor) -> State:
         """Every layer's initial state, in the device and type of `like`."""
-        return tuple(layer.initial_state(batch_size, like) for layer in self.layers)
+        return tuple(cast(Cell, layer).initial_state(batch_size, like) for layer in self.layers)
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Run over a sequence, or over a window of one.

@@ -1,5 +1,7 @@
 """A run's folder, read."""
 
+import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +35,14 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or not {"task", "model", "data"} <= config.keys():
         raise UserError(f"{path}: is not the config of a run")
     return {str(key): value for key, value in config.items()}
+
+
+def discard(folder: Path) -> None:
+    """Take away what a run that never began has put into its folder, and the folder if nothing else is in it."""
+    (folder / CONFIG).unlink(missing_ok=True)
+    shutil.rmtree(folder / ".hydra", ignore_errors=True)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def checkpoint_path(folder: Path, which: str) -> Path:

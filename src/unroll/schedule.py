@@ -5,7 +5,7 @@ Every function takes `(optimizer, total_steps, ...)` and returns Lightning's sch
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch.optim import Optimizer
@@ -54,7 +54,7 @@ def plateau(
     factor: Share,
     patience: NonNegativeInt,
     monitor: str,
-    mode: str,
+    mode: Literal["min", "max"],
 ) -> Schedulers:
     """Times `factor` whenever `monitor` has not become better for more than `patience` validations."""
     schedulers: Schedulers = [

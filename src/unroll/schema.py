@@ -44,7 +44,9 @@ def _check_target(node: Mapping[str, Any], path: str) -> None:
     try:
         target = get_object(node["_target_"])
     except Exception as error:
-        raise UsageError(f"{path}._target_={node['_target_']}: cannot be imported: {str(error).splitlines()[0]}") from None
+        raise UsageError(
+            f"{path}._target_={node['_target_']}: cannot be imported: {str(error).splitlines()[0]}"
+        ) from None
     function = target.__init__ if inspect.isclass(target) else target
     parameters = inspect.signature(target).parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())

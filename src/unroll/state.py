@@ -4,12 +4,13 @@ Every tensor of a state has the batch as its first dimension.
 """
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-State: TypeAlias = Tensor | tuple["State", ...]
+# Tensor | tuple["State", ...]; a cell takes its own state apart, which type checkers cannot follow through that union.
+State: TypeAlias = Any
 
 
 def map_state(function: Callable[..., Tensor], state: State, *others: State) -> State:

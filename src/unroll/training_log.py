@@ -60,13 +60,13 @@ class TrainingLog(Callback):
     ) -> None:
         assert isinstance(pl_module, Task)
         # Lightning has divided the loss by the number of batches that are accumulated.
-        self._sum += outputs["loss"] * outputs["count"] * trainer.accumulate_grad_batches
-        self._count += outputs["count"]
+        self._sum += outputs["loss"] * outputs["scored"] * trainer.accumulate_grad_batches
+        self._count += outputs["scored"]
         self.seen += pl_module.tokens(batch) * trainer.world_size
         now = time.perf_counter()
         self.seconds += now - self._mark
         self._mark = now
-        if trainer.fit_loop._should_accumulate() or trainer.global_step % trainer.log_every_n_steps:
+        if trainer.fit_loop._should_accumulate() or trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]  # set by a connector
             return
         metrics = {f"train/{name}": value for name, value in pl_module.metrics(self.mean_loss).items()}
         metrics["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]

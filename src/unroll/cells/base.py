@@ -43,8 +43,8 @@ class Cell(nn.Module, ABC):
 
     def output(self, state: State) -> Tensor:
         """What the layer above sees of a state: (batch, hidden_size)."""
-        assert isinstance(state, Tensor)
-        return state
+        h: Tensor = state
+        return h
 
     def loop(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """The recurrence as written, a step after the other.

@@ -1,6 +1,6 @@
 """Cells whose equations torch has as a fused kernel (oneDNN on a CPU, cuDNN on a GPU)."""
 
-from typing import Literal
+from typing import Literal, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -41,22 +41,22 @@ class FusedCell(Cell):
     @property
     def W(self) -> Tensor:
         """Input weights, (gates * hidden_size, input_size)."""
-        return self.layer.weight_ih_l0
+        return cast(Tensor, self.layer.weight_ih_l0)
 
     @property
     def U(self) -> Tensor:
         """Recurrent weights, (gates * hidden_size, hidden_size)."""
-        return self.layer.weight_hh_l0
+        return cast(Tensor, self.layer.weight_hh_l0)
 
     @property
     def b_W(self) -> Tensor | None:
         """Bias beside W, (gates * hidden_size,)."""
-        return self.layer.bias_ih_l0 if self.layer.bias else None
+        return cast(Tensor, self.layer.bias_ih_l0) if self.layer.bias else None
 
     @property
     def b_U(self) -> Tensor | None:
         """Bias beside U, (gates * hidden_size,). Redundant but for the GRU's candidate; torch and cuDNN have both."""
-        return self.layer.bias_hh_l0 if self.layer.bias else None
+        return cast(Tensor, self.layer.bias_hh_l0) if self.layer.bias else None
 
     def project(self, x: Tensor) -> Tensor:
         return F.linear(x, self.W, self.b_W)
@@ -67,4 +67,3 @@ class FusedCell(Cell):
         kind = self.W.dtype
         y, final = self.layer(x, map_state(lambda tensor: tensor.unsqueeze(0).to(kind), state))
         return y, map_state(lambda tensor: tensor.squeeze(0).to(kind), final)
-

@@ -45,6 +45,7 @@ class LSTM(FusedCell):
         return zeros, zeros
 
     def output(self, state: State) -> Tensor:
+        h: Tensor
         h, _ = state
         return h
 

@@ -177,9 +177,7 @@ def _write_tokens(path: Path, chunks: Iterable[Chunk], vocabulary: Vocabulary) -
 
         def write_header() -> None:
             # numpy leaves room in it for any length, so it can be written again once the length is known.
-            np.lib.format.write_array_header_1_0(
-                file, {"descr": kind.str, "fortran_order": False, "shape": (length,)}
-            )
+            np.lib.format.write_array_header_1_0(file, {"descr": kind.str, "fortran_order": False, "shape": (length,)})
 
         write_header()
         for chunk in chunks:

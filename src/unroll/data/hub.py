@@ -24,7 +24,9 @@ def load_splits(
     """
     # A folder that is not there would be taken for a name on the Hub: look first.
     if path is not None and not path.is_dir():
-        raise UserError(f"{path}: there is no such folder (seen from {Path.cwd()}); set data.path to a dataset's folder")
+        raise UserError(
+            f"{path}: there is no such folder (seen from {Path.cwd()}); set data.path to a dataset's folder"
+        )
     if path is None and hub_id is None:
         raise UserError("this dataset is on no hub that may pass it on: set data.path to a folder that holds it")
     import datasets

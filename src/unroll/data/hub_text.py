@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from unroll.data.encoding import Chunk
-from unroll.data.text_stream import TextStream
 from unroll.data.hub import load_splits
+from unroll.data.text_stream import TextStream
 from unroll.errors import UserError
 
 
@@ -75,6 +75,10 @@ class HubText(TextStream):
     def _splits(self) -> Any:
         if not hasattr(self, "_loaded"):
             self._loaded = load_splits(
-                self.hub_id, self.revision, self.config_name, self.path and Path(self.path), preferred="document"
+                self.hub_id,
+                self.revision,
+                self.config_name,
+                Path(self.path) if self.path else None,
+                preferred="document",
             )
         return self._loaded

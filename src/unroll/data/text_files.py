@@ -43,7 +43,9 @@ class TextFiles(TextStream):
     ) -> None:
         super().__init__(**stream)
         if (validation_path is None) != (test_path is None):
-            raise UsageError("data.validation_path and data.test_path go together: give both, or none and data.fractions")
+            raise UsageError(
+                "data.validation_path and data.test_path go together: give both, or none and data.fractions"
+            )
         if validation_path is None and (min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6):
             raise UsageError(f"data.fractions={fractions}: three shares above 0 that add up to 1 are needed")
         try:
@@ -137,4 +139,6 @@ class TextFiles(TextStream):
                     what = f"is not {self.encoding}: {error}"
                     break
                 offset += len(block)
-        return UserError(f"{file}: {what}; name its encoding, as data.encoding=latin-1, or read bytes with data.unit=bytes")
+        return UserError(
+            f"{file}: {what}; name its encoding, as data.encoding=latin-1, or read bytes with data.unit=bytes"
+        )

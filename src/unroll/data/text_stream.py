@@ -4,7 +4,7 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import lightning
 import numpy as np
@@ -75,10 +75,8 @@ class Lanes:
         share = lanes // world_size
         self.first_lane = rank * share
         # Lane l has the pairs starts[l] to ends[l]; a pair is a token and the one that follows it.
-        if drop_tail:
-            starts = np.arange(lanes + 1) * self.lane_length
-        else:
-            starts = np.arange(lanes + 1) * pairs // lanes
+        borders = np.arange(lanes + 1)
+        starts = borders * self.lane_length if drop_tail else borders * pairs // lanes
         self._bounds = [(starts[lane], starts[lane + 1]) for lane in range(self.first_lane, self.first_lane + share)]
         self._position = 0  # in tokens of a lane, so that it means the same with windows of another length
 
@@ -154,6 +152,7 @@ class TextStream(lightning.LightningDataModule):
             )
         self.batch_size = batch_size
         self.truncation = truncation
+        self.length = truncation.length
         self.unit: Unit = unit
         self.cache_dir = Path(cache_dir)
         self.eval_lanes = eval_lanes
@@ -191,16 +190,14 @@ class TextStream(lightning.LightningDataModule):
 
     def _store(self) -> TokenStore:
         if not hasattr(self, "_opened"):
-            self._opened = TokenStore.open(
-                self.cache_dir, self.fingerprint(), self.texts, SPLITS, self.unit, say=print
-            )
+            self._opened = TokenStore.open(self.cache_dir, self.fingerprint(), self.texts, SPLITS, self.unit, say=print)
             for split in SPLITS:
                 self._check_length(split)
         return self._opened
 
     def _check_length(self, split: str) -> None:
         count = len(self._opened.tokens(split))
-        lanes, window = (self.batch_size, self.truncation.length) if split == "train" else (1, 1)
+        lanes, window = (self.batch_size, self.length) if split == "train" else (1, 1)
         if count < lanes * window + 1:
             raise UserError(
                 f"{self.source}: the {split} split has {count:,} {self.unit}, and at least {lanes * window + 1:,} are "
@@ -221,19 +218,21 @@ class TextStream(lightning.LightningDataModule):
         """What there is to say of the data before training, in lines."""
         store = self._store()
         counts = {split: len(store.tokens(split)) for split in SPLITS}
-        lines = [", ".join(f"{split} {count:,}" for split, count in counts.items()) + f" {self.unit}"]
-        for split in SPLITS[1:]:
-            if store.unknown[split]:
-                lines.append(f"{store.unknown[split]:,} {self.unit} of {split} do not occur in train: unknown to the model")
-        return lines
+        return [
+            ", ".join(f"{split} {count:,}" for split, count in counts.items()) + f" {self.unit}",
+            *(
+                f"{store.unknown[split]:,} {self.unit} of {split} do not occur in train: unknown to the model"
+                for split in SPLITS[1:]
+                if store.unknown[split]
+            ),
+        ]
 
     def train_dataloader(self) -> Lanes:
         self._check_share("data.batch_size", self.batch_size)
-        assert self.truncation.length is not None
         return Lanes(
             self._store().tokens("train"),
             self.batch_size,
-            self.truncation.length,
+            self.length,
             self.truncation.history,
             drop_tail=True,
             **self._ranks(),
@@ -261,10 +260,9 @@ class TextStream(lightning.LightningDataModule):
         if self.truncation.carry_state:
             return Lanes(tokens, self.eval_lanes, self.eval_window, **self._ranks())
         # Windows that begin from zero are part of what is learned: they are the same ones here.
-        assert self.truncation.length is not None
-        return Lanes(tokens, self.eval_lanes, self.truncation.length, self.truncation.history, **self._ranks())
+        return Lanes(tokens, self.eval_lanes, self.length, self.truncation.history, **self._ranks())
 
-    def _ranks(self) -> dict[str, int]:
+    def _ranks(self) -> dict[str, Any]:
         if self.trainer is None:
             return {}
         return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}

@@ -1,6 +1,7 @@
 """Text that the model writes while it learns."""
 
 from pathlib import Path
+from typing import Any
 
 import lightning
 from lightning.pytorch.callbacks import Callback
@@ -44,10 +45,11 @@ class Samples(Callback):
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         path = Path(trainer.default_root_dir) / "samples" / f"step_{trainer.global_step:07d}.txt"
         after_training = trainer.state.fn != "fit"
-        if not hasattr(pl_module, "write") or (after_training and path.exists()):
+        write: Any = getattr(pl_module, "write", None)
+        if write is None or (after_training and path.exists()):
             return
         texts = {
-            temperature: pl_module.write(self.prompt, self.length, temperature, seed=self.seed)[0]
+            temperature: write(self.prompt, self.length, temperature, seed=self.seed)[0]
             for temperature in self.temperatures
         }
         path.parent.mkdir(exist_ok=True)

@@ -22,12 +22,12 @@ class Loss(NamedTuple):
 
     Attributes:
         value: the mean over what is scored, a scalar.
-        count: how many things that is the mean of, a scalar.
+        scored: how many things that is the mean of, a scalar.
         state: the detached state that the next batch of the stream starts from; None where there is no stream.
     """
 
     value: Tensor
-    count: Tensor
+    scored: Tensor
     state: State | None
 
 
@@ -86,7 +86,7 @@ class Task(lightning.LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
         result = self.loss(batch, self._starting_state(batch, batch_idx))
         self._train_state = result.state
-        return {"loss": result.value, "count": result.count}
+        return {"loss": result.value, "scored": result.scored}
 
     def _starting_state(self, batch: Any, batch_idx: int) -> State | None:
         if self._train_state is None or batch.begins or not self.truncation.carry_state:
@@ -112,8 +112,8 @@ class Task(lightning.LightningModule):
         carry = self.truncation.carry_state and not batch.begins
         result = self.loss(batch, self._eval_state if carry else None)
         self._eval_state = result.state
-        self._sum.update(result.value.to(self._sum.dtype) * result.count)
-        self._count.update(result.count)
+        self._sum.update(result.value.to(self._sum.dtype) * result.scored)
+        self._count.update(result.scored)
 
     def on_validation_epoch_start(self) -> None:
         self._start_evaluation()

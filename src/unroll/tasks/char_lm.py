@@ -68,9 +68,7 @@ class CharLM(Task):
         logits = self.model.readout(y[-len(targets) :])
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # half precision ends here
         count = (targets >= 0).sum()
-        total = F.cross_entropy(
-            logits.flatten(0, 1), targets.flatten(), ignore_index=-1, reduction="sum"
-        )
+        total = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-1, reduction="sum")
         return Loss(total / count.clamp(min=1), count, carried)
 
     def metrics(self, loss: float) -> dict[str, float]:
@@ -145,9 +143,14 @@ class CharLM(Task):
             default=1.0,
             help="below 1 safer, above 1 bolder, 0 always the most probable (default: %(default)s)",
         )
-        parser.add_argument("--top-k", type=_positive, help="draw from the K most probable characters only", metavar="K")
         parser.add_argument(
-            "--top-p", type=_share, help="draw from the fewest characters that together reach probability P", metavar="P"
+            "--top-k", type=_positive, help="draw from the K most probable characters only", metavar="K"
+        )
+        parser.add_argument(
+            "--top-p",
+            type=_share,
+            help="draw from the fewest characters that together reach probability P",
+            metavar="P",
         )
         parser.add_argument("--seed", type=int, help="the same seed writes the same text")
         parser.add_argument(

@@ -1,0 +1,164 @@
+"""Time to the quality that the classic Keras LSTM text generator has after five epochs, on its own task.
+
+    python benchmarks/keras_text_generator.py TRAIN TEST --keras-python PATH_TO/python
+
+Both read the same lower-cased text on one core and have one LSTM of 128 units on one-hot characters. Quality is the mean
+nats of the next character after windows of 40 from a zero state, every third place of TEST, which nothing was tuned on.
+Keras' clock counts fitting, ours training steps; measuring is left out of both. The options of our training below were
+chosen on the last tenth of TRAIN.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+LENGTH = 40
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("train", type=Path)
+parser.add_argument("test", type=Path)
+parser.add_argument("--keras-python", required=True, help="the python of an environment with keras and jax")
+parser.add_argument("--characters", type=int, default=400_000, help="of TRAIN that are read")
+parser.add_argument("--seeds", type=int, default=3)
+parser.add_argument("--epochs", type=int, default=5)
+options = parser.parse_args()
+
+if os.environ.get("OMP_NUM_THREADS") != "1":  # before torch is loaded
+    os.environ.update(
+        OMP_NUM_THREADS="1", XLA_FLAGS="--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+    )
+    os.execv(sys.executable, [sys.executable, *sys.argv])
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[0]})  # the peer, our child, is held to it too
+
+import lightning  # noqa: E402
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+import torch.nn.functional as F  # noqa: E402
+from hydra import compose, initialize_config_dir  # noqa: E402
+from omegaconf import OmegaConf  # noqa: E402
+
+from unroll.building import build_data, build_task, make  # noqa: E402
+from unroll.composing import CONF  # noqa: E402
+from unroll.data.encoding import build_vocabulary  # noqa: E402
+from unroll.job import quiet  # noqa: E402
+from unroll.machine import keep_freed_memory  # noqa: E402
+from unroll.tasks.base import Task  # noqa: E402
+from unroll.training_log import TrainingLog  # noqa: E402
+
+
+def own_task_loss(task: Task, text: torch.Tensor) -> float:
+    """Mean nats of the next character after windows of 40 from a zero state, every third place."""
+    starts = torch.arange(0, len(text) - LENGTH, 3)
+    total = 0.0
+    was_training = task.training
+    task.eval()
+    with torch.inference_mode():
+        for part in starts.split(2048):
+            y, _ = task.model.hidden(text[part + torch.arange(LENGTH)[:, None]])
+            total += F.cross_entropy(task.model.readout(y[-1]), text[part + LENGTH], reduction="sum").item()
+    task.train(was_training)
+    return total / len(starts)
+
+
+class UntilAsGood(lightning.Callback):
+    """Measures every 25 steps, off the clock, and ends training once `target` is reached."""
+
+    def __init__(self, text: torch.Tensor, target: float, log: TrainingLog) -> None:
+        self.text, self.target, self.log = text, target, log
+        self.history: list[tuple[float, float]] = []
+
+    def on_train_batch_end(self, trainer, task, outputs, batch, batch_idx) -> None:
+        if trainer.global_step % 25:
+            return
+        self.history.append((self.log.seconds, own_task_loss(task, self.text)))
+        trainer.should_stop = self.history[-1][1] <= self.target
+        self.log._mark = time.perf_counter()
+
+
+def ours(folder: Path, seed: int, test: torch.Tensor, target: float) -> UntilAsGood:
+    """Train until the target is reached, through the product's own config, data, task and Trainer."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose(
+            "train",
+            [
+                "data=text_files",
+                f"data.path={folder}/train.txt",
+                f"data.cache_dir={folder}/cache",
+                "data.batch_size=16",
+                "truncation.length=48",
+                "truncation.reset_probability=0.2",
+                "model.hidden_size=128",
+                "task.embedding_size=null",
+                "task.output_dropout=0",
+                "optimizer.lr=0.01",
+                "schedule=constant",
+                "schedule.warmup_steps=20",
+                "trainer.max_steps=20000",
+                "trainer.accelerator=cpu",
+                "+trainer.limit_val_batches=0",
+            ],
+        )
+    resolved = OmegaConf.to_container(config, resolve=True)
+    lightning.seed_everything(seed, verbose=False)
+    data = build_data(resolved)
+    data.prepare_data()
+    task = build_task(resolved, data.spec)
+    log = TrainingLog()
+    until = UntilAsGood(test, target, log)
+    trainer = make(
+        resolved["trainer"],
+        callbacks=[log, until],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        use_distributed_sampler=False,
+        default_root_dir=folder,
+    )
+    trainer.fit(task, data)
+    return until
+
+
+quiet()
+keep_freed_memory()
+with tempfile.TemporaryDirectory() as name:
+    folder = Path(name)
+    train = options.train.read_text().lower()[: options.characters]
+    (folder / "train.txt").write_text(train)
+    # The product's splits are 90/5/5: the peer reads the same nine tenths.
+    train = train[: int(0.9 * len(train))]
+    vocabulary = build_vocabulary([train], "characters")
+    test = vocabulary.encode(options.test.read_text().lower())
+    np.save(folder / "train.npy", vocabulary.encode(train).astype(np.int32))
+    np.save(folder / "test.npy", test.astype(np.int32))
+    ratios = []
+    for seed in range(1, options.seeds + 1):
+        answer = subprocess.run(
+            [options.keras_python, str(Path(__file__).with_name("keras_classic.py"))]
+            + [str(folder / "train.npy"), str(folder / "test.npy"), str(seed), str(options.epochs)],
+            capture_output=True,
+            text=True,
+        )
+        if answer.returncode:
+            sys.exit(answer.stderr[-2000:])
+        epochs = [json.loads(line) for line in answer.stdout.splitlines() if line.startswith("{")]
+        last = epochs[-1]
+        until = ours(folder, seed, torch.from_numpy(test.astype(np.int64)), last["loss"])
+        seconds, loss = until.history[-1]
+        ratios.append(last["seconds"] / seconds)
+        print(
+            f"seed {seed}: Keras {last['loss']:.4f} nats after {last['seconds']:.1f} s ({options.epochs} epochs, best "
+            f"{min(epoch['loss'] for epoch in epochs):.4f}); ours {loss:.4f} after {seconds:.1f} s: "
+            f"{ratios[-1]:.1f} x sooner",
+            flush=True,
+        )
+print(
+    f"median {statistics.median(ratios):.1f} x sooner ({min(ratios):.1f} to {max(ratios):.1f}, {options.seeds} seeds)"
+)

@@ -1,0 +1,108 @@
+"""Training speed beside `word_language_model` of pytorch/examples, on the same text and sizes.
+
+    python benchmarks/word_language_model.py PATH_TO/examples/word_language_model TEXT
+
+TEXT is cut into lines of single characters for it (its tokens are what lies between blanks), so both read one token a
+character, one <eos> a newline. Sizes are its defaults: LSTM 2 x 200, embedding 200, 20 lanes, 35 steps, dropout 0.2.
+Tokens a second come from its own log ("ms/batch") and from ours (metrics.csv), the first rows left out; the two take turns.
+"""
+
+import argparse
+import csv
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("peer", type=Path, help="the folder word_language_model of a clone of pytorch/examples")
+parser.add_argument("text", type=Path, help="a text file; its first 400,000 characters are used")
+parser.add_argument("--repeats", type=int, default=5)
+parser.add_argument("--threads", type=int, default=1)
+options = parser.parse_args()
+environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads), "PYTHONPATH": str(options.peer.absolute())}
+TOKENS = 20 * 35
+
+
+def ours(folder: Path, text: Path, precision: str) -> float:
+    """Tokens a second of train.py."""
+    subprocess.run(
+        [
+            sys.executable,
+            "train.py",
+            f"hydra.run.dir={folder}",
+            "data=text_files",
+            f"data.path={text}",
+            f"data.cache_dir={folder.parent}/cache",
+            "data.batch_size=20",
+            "truncation.length=35",
+            "model.hidden_size=200",
+            "model.num_layers=2",
+            "model.dropout=0.2",
+            "task.embedding_size=200",
+            "task.input_dropout=0.2",
+            "optimizer=sgd",
+            "schedule=constant",
+            "trainer.max_steps=500",
+            "trainer.gradient_clip_val=0.25",
+            "trainer.accelerator=cpu",
+            f"trainer.precision={precision}",
+            "+trainer.limit_val_batches=0",
+            "test=false",
+            "logger=wandb",
+            "logger.mode=offline",
+        ],
+        cwd=ROOT,
+        env=environment,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    with (folder / "metrics.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["train_seconds"]]
+    return (len(rows) - 2) * 50 * TOKENS / (float(rows[-1]["train_seconds"]) - float(rows[1]["train_seconds"]))
+
+
+def peers(data: Path) -> float:
+    """Tokens a second of the peer's main.py."""
+    answer = subprocess.run(
+        [sys.executable, "-u", "main.py", "--data", str(data), "--epochs", "1", "--lr", "1", "--log-interval", "50"]
+        + ["--save", str(data / "model.pt")],
+        cwd=options.peer,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    found = [float(value) for value in re.findall(r"ms/batch\s+([\d.]+)", answer.stdout)]
+    if len(found) < 4:
+        sys.exit(f"the peer printed no speed:\n{answer.stdout[-500:]}{answer.stderr[-500:]}")
+    return TOKENS / statistics.mean(found[2:]) * 1e3
+
+
+with tempfile.TemporaryDirectory() as name:
+    folder = Path(name)
+    text = options.text.read_text()[:400_000]
+    (folder / "text.txt").write_text(text)
+    for split, part in (("train", text), ("valid", text[:20_000]), ("test", text[:20_000])):
+        lines = [" ".join(line.replace(" ", "_")) for line in part.split("\n")]
+        (folder / f"{split}.txt").write_text("\n".join(lines))
+    rows = []
+    for repeat in range(options.repeats):
+        rows.append(
+            (
+                ours(folder / f"run{repeat}", folder / "text.txt", "32-true"),
+                ours(folder / f"half{repeat}", folder / "text.txt", "bf16-mixed"),
+                peers(folder),
+            )
+        )
+        print("tokens/s: float32 {:,.0f}, bf16-mixed {:,.0f}, peer {:,.0f}".format(*rows[-1]), flush=True)
+for index, precision in enumerate(("float32", "bf16-mixed")):
+    ratios = [row[index] / row[2] for row in rows]
+    print(
+        f"{precision}, {options.threads} thread(s): {statistics.median(ratios):.2f} x the peer's tokens a second "
+        f"(median of {len(rows)}; {min(ratios):.2f} to {max(ratios):.2f})"
+    )
