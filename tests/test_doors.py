@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -233,6 +234,19 @@ def test_a_checkpoint_cut_in_half_is_refused_and_kept(finished, tmp_path):
         assert result.returncode == 1
         assert result.stderr.startswith(f"error: {half}: is not a whole checkpoint")
         assert result.stderr.count("\n") == 1
+
+
+def test_resuming_from_half_a_checkpoint_is_refused_and_nothing_is_lost(finished, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    last = folder / "checkpoints/last.ckpt"
+    last.write_bytes(last.read_bytes()[:5000])
+    before = sorted(folder.rglob("*"))
+    result = door("train.py", f"resume={folder}", "trainer.max_steps=99")
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"error: {last}: is not a whole checkpoint")
+    assert result.stderr.count("\n") == 1
+    assert sorted(folder.rglob("*")) == before
 
 
 def test_a_checkpoint_of_another_model_is_refused(finished, tmp_path):

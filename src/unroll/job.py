@@ -5,6 +5,7 @@ The same in a sweep, under DDP (each process comes through here) and on resuming
 
 import json
 import logging
+import os
 import platform
 import sys
 import warnings
@@ -15,7 +16,6 @@ import lightning
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger, WandbLogger
-from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.table import Table
 
@@ -55,7 +55,7 @@ def run(folder: Path) -> None:
         check(config)
         data, task, trainer, training_log = _build(config, folder, resumed)
     except UserError:
-        if not resumed and not config["choices"]["sweep"] and rank_zero_only.rank == 0:
+        if not resumed and not config["choices"]["sweep"] and os.environ.get("LOCAL_RANK", "0") == "0":
             discard(folder)
         raise
     if trainer.is_global_zero:
