@@ -3,7 +3,7 @@
     python benchmarks/keras_text_generator.py TRAIN TEST --keras-python PATH_TO/python
 
 Both read the same lower-cased text on one core and have one LSTM of 128 units on one-hot characters. Quality is the mean
-nats of the next character after windows of 40 from a zero state, every third place of TEST, which nothing was tuned on.
+nats of the next character after windows of 40 from a zero state, every third place of TEST's first 30,000, which nothing was tuned on.
 Keras' clock counts fitting, ours training steps; measuring is left out of both. The options of our training below were
 chosen on the last tenth of TRAIN.
 """
@@ -68,18 +68,18 @@ def own_task_loss(task: Task, text: torch.Tensor) -> float:
 
 
 class UntilAsGood(lightning.Callback):
-    """Measures every 25 steps, off the clock, and ends training once `target` is reached."""
+    """Measures every 50 steps, off the clock, and ends training once `target` is reached."""
 
     def __init__(self, text: torch.Tensor, target: float, log: TrainingLog) -> None:
-        self.text, self.target, self.log = text, target, log
+        self.text, self.target, self.training_log = text, target, log
         self.history: list[tuple[float, float]] = []
 
     def on_train_batch_end(self, trainer, task, outputs, batch, batch_idx) -> None:
-        if trainer.global_step % 25:
+        if trainer.global_step % 50:
             return
-        self.history.append((self.log.seconds, own_task_loss(task, self.text)))
+        self.history.append((self.training_log.seconds, own_task_loss(task, self.text)))
         trainer.should_stop = self.history[-1][1] <= self.target
-        self.log._mark = time.perf_counter()
+        self.training_log._mark = time.perf_counter()
 
 
 def ours(folder: Path, seed: int, test: torch.Tensor, target: float) -> UntilAsGood:
@@ -135,7 +135,7 @@ with tempfile.TemporaryDirectory() as name:
     # The product's splits are 90/5/5: the peer reads the same nine tenths.
     train = train[: int(0.9 * len(train))]
     vocabulary = build_vocabulary([train], "characters")
-    test = vocabulary.encode(options.test.read_text().lower())
+    test = vocabulary.encode(options.test.read_text().lower()[:30_000])
     np.save(folder / "train.npy", vocabulary.encode(train).astype(np.int32))
     np.save(folder / "test.npy", test.astype(np.int32))
     ratios = []

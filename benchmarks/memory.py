@@ -53,7 +53,7 @@ def peak(text: Path, folder: Path) -> tuple[float, str]:
     return usage.ru_maxrss / (1 if sys.platform == "linux" else 1024) / 1024, printed
 
 
-with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR", ".")) as name:
+with tempfile.TemporaryDirectory() as name:
     for megabytes in (10, 1000):
         folder = Path(name) / str(megabytes)
         folder.mkdir()

@@ -161,6 +161,8 @@ def _evaluate(
     best = checkpoint_path(folder, "best")
     if training_log.validated_at != steps:  # training ended between two validations: the last weights count too
         trainer.validate(task, datamodule=data, verbose=False)
+    if not best.exists():  # nothing was validated, or all of it was NaN
+        best = checkpoint_path(folder, "last")
     load_weights(task, read_checkpoint(best), best)
     loggers, trainer.loggers = trainer.loggers, []  # what was validated before is not logged again
     trainer.validate(task, datamodule=data, verbose=False)
@@ -204,8 +206,10 @@ def _write_summary(summary: dict[str, Any], folder: Path) -> None:
 
 def _report(summary: dict[str, Any], config: dict[str, Any], folder: Path) -> None:
     metric = config["watch"]["metric"].removeprefix("val/")
-    draw_learning_curve(folder / "metrics.csv", folder / "figures" / "learning_curve.png", metric, metric)
-    table = Table(title=_title(config), title_justify="left")
+    draw_learning_curve(
+        folder / "metrics.csv", folder / "figures" / "learning_curve.png", metric, config["watch"]["label"]
+    )
+    table = Table()
     columns = [split for split in ("val", "test") if any(name.startswith(split) for name in summary["metrics"])]
     table.add_column("")
     for split in columns:
@@ -219,7 +223,8 @@ def _report(summary: dict[str, Any], config: dict[str, Any], folder: Path) -> No
         f"run      {folder}",
         f"write    python predict.py {folder}",
     ]
-    Console().print(table)
+    if columns:
+        Console().print(table)
     for line in lines:
         log.info(line)
 

@@ -62,6 +62,14 @@ class Task(lightning.LightningModule):
         self._sum = SumMetric(nan_strategy="disable")
         self._count = SumMetric(nan_strategy="disable")
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning sets this some fifty times a step; a module's own way of setting, which looks for parameters, would
+        # cost a third of a millisecond for it.
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     @abstractmethod
     def loss(self, batch: Any, state: State | None) -> Loss:
         """What `batch` costs when it starts from `state`; from the initial state if that is None."""
