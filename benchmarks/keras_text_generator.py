@@ -152,13 +152,14 @@ with tempfile.TemporaryDirectory() as name:
         last = epochs[-1]
         until = ours(folder, seed, torch.from_numpy(test.astype(np.int64)), last["loss"])
         seconds, loss = until.history[-1]
-        ratios.append(last["seconds"] / seconds)
+        reached = loss <= last["loss"]
+        if reached:
+            ratios.append(last["seconds"] / seconds)
         print(
             f"seed {seed}: Keras {last['loss']:.4f} nats after {last['seconds']:.1f} s ({options.epochs} epochs, best "
             f"{min(epoch['loss'] for epoch in epochs):.4f}); ours {loss:.4f} after {seconds:.1f} s: "
-            f"{ratios[-1]:.1f} x sooner",
+            + (f"{ratios[-1]:.1f} x sooner" if reached else "not reached"),
             flush=True,
         )
-print(
-    f"median {statistics.median(ratios):.1f} x sooner ({min(ratios):.1f} to {max(ratios):.1f}, {options.seeds} seeds)"
-)
+told = f"median {statistics.median(ratios):.1f} x sooner ({min(ratios):.1f} to {max(ratios):.1f}); " if ratios else ""
+print(f"{told}reached with {len(ratios)} of {options.seeds} seeds")
