@@ -61,7 +61,7 @@ def composed(*overrides: str, folder: Path | None = None) -> dict:
         write_config(config, folder, choices)
     resolved = OmegaConf.to_container(config, resolve=True)
     assert isinstance(resolved, dict)
-    return resolved
+    return {**resolved, "test": True}
 
 
 def door(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:

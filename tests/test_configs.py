@@ -65,6 +65,8 @@ def test_defaults_stand_once():
             "model.cell._target_=unroll.cells.lstm.LSTN",
             "model.cell._target_=unroll.cells.lstm.LSTN: cannot be imported",
         ),
+        ("seed=abc", "seed=abc: input should be a valid integer"),
+        ("seed=-1", "seed=-1: input should be greater than or equal to 0"),
         ("trainer.precision=17", "trainer.precision=17: input should be"),
         ("callbacks.samples.temperatures=[-1]", "callbacks.samples.temperatures=[-1]: input should be greater"),
     ],

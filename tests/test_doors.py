@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import SMALL, composed, door
 
-from unroll.errors import UserError
+from unroll.errors import UsageError, UserError
 from unroll.job import run
 
 
@@ -199,6 +199,7 @@ def test_bad_files_get_one_line_and_leave_nothing(tmp_path, content, message):
         (["data=ptb_char"], "set data.path to a folder that holds it"),
         (["init_from=nowhere"], "nowhere: is not a run's folder"),
         (["trainer.max_steps=-1"], "this run would never end"),
+        (["trainer.max_steps=-1", "trainer.max_time=abc"], "trainer: `Timer(duration='abc')` is not a valid duration"),
         (["trainer.accelerator=gpu"], "trainer: "),
     ],
 )
@@ -209,6 +210,19 @@ def test_bad_choices_get_one_line_and_leave_nothing(tmp_path, overrides, message
     assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["watch.metric=val/foo"], "watch.metric=val/foo: is not measured; did you mean val/loss? Valid: val/bpc"),
+        (["optimizer.lr=-1"], "optimizer: Invalid learning rate: -1"),
+    ],
+)
+def test_what_only_training_can_tell_gets_one_line_too(tmp_path, overrides, message):
+    with pytest.raises(UsageError) as error:
+        run(small_run(tmp_path, *overrides))
+    assert str(error.value).startswith(message)
 
 
 def test_latin_1_a_mark_and_crlf_and_a_line_of_10_mb_are_read(tmp_path):

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import hydra.utils
+from pydantic import NonNegativeInt
 
 from unroll import schema
 from unroll.data.text_stream import TextStream
@@ -22,6 +23,9 @@ def check(config: dict[str, Any]) -> None:
     Raises:
         UsageError: one is not.
     """
+    hints = {"seed": NonNegativeInt, "test": bool, "init_from": str | None}
+    for key, hint in hints.items():
+        schema.check_value(key, config[key], hint)
     schema.check(config)
 
 

@@ -22,7 +22,7 @@ class UsageError(UserError):
 def did_you_mean(name: str, valid: list[str]) -> str:
     """The tail of an error line: the nearest valid name, if one is near, and all of them."""
     near = get_close_matches(name, valid, n=1, cutoff=0.6)
-    return (f"did you mean {near[0]}? " if near else "") + "Valid: " + ", ".join(valid)
+    return (f"did you mean {near[0]}? " if near else "") + ("Valid: " + ", ".join(valid) if valid else "there are none")
 
 
 def door(main: Callable[[], None]) -> None:

@@ -60,10 +60,15 @@ def _check_target(node: Mapping[str, Any], path: str) -> None:
         if key not in parameters and not takes_any:
             raise UsageError(f"{path}.{key}: there is no such key; {did_you_mean(key, sorted(parameters))}")
         if key in hints and not (isinstance(value, Mapping) and "_target_" in value):
-            _check_value(f"{path}.{key}", value, hints[key])
+            check_value(f"{path}.{key}", value, hints[key])
 
 
-def _check_value(path: str, value: Any, hint: Any) -> None:
+def check_value(path: str, value: Any, hint: Any) -> None:
+    """Does a value fit a type hint? A hint that pydantic cannot read lets everything pass.
+
+    Raises:
+        UsageError: it does not.
+    """
     try:
         adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True, strict=True))
     except PydanticSchemaGenerationError:

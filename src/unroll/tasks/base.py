@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torchmetrics import SumMetric
 
+from unroll.errors import UsageError
 from unroll.schedule import Schedulers
 from unroll.state import State, map_state, reset, select
 from unroll.truncation import Truncation
@@ -147,7 +148,10 @@ class Task(lightning.LightningModule):
         self.log_dict({f"{split}/{name}": value for name, value in metrics.items()}, logger=False)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = self._optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
+        try:
+            optimizer = self._optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
+        except ValueError as error:  # torch's own check of ranges
+            raise UsageError(f"optimizer: {error}") from None
         steps = self.trainer.estimated_stepping_batches
         total_steps = int(steps) if 0 < steps < float("inf") else None
         return cast(OptimizerLRScheduler, ([optimizer], self._schedule(optimizer, total_steps)))
