@@ -84,7 +84,7 @@ def test_killed_twice_and_resumed_is_bit_identical(tmp_path, text, accumulate):
                 break
             time.sleep(0.002)
         job.send_signal(signal.SIGKILL)
-        job.wait()
+        assert job.wait() == -signal.SIGKILL
         job.stdout.close()
     result = door("train.py", f"resume={folder}")
     assert result.returncode == 0, result.stderr

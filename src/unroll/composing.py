@@ -13,6 +13,7 @@ from hydra.errors import CompactHydraException, MissingConfigException, Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
 
+from unroll import schema
 from unroll.errors import UsageError, UserError, did_you_mean
 from unroll.runs import CONFIG, discard, read_config
 from unroll.writing import written_whole
@@ -188,6 +189,7 @@ def prepare_resume(arguments: list[str]) -> Path | None:
             config["trainer"][name] = container[name]
     if any(key.split(".")[0] == "logger" for key in changed):
         config["logger"] = OmegaConf.to_container(composed.logger, resolve=True) or {}
+    schema.check({"trainer": config["trainer"], "logger": config["logger"]})
     _write(config, folder)
     return folder
 

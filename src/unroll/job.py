@@ -55,11 +55,13 @@ def run(folder: Path) -> None:
         check(config)
         data, task, trainer, training_log = _build(config, folder, resumed)
     except UserError:
-        if not resumed and not config["choices"]["sweep"] and os.environ.get("LOCAL_RANK", "0") == "0":
+        begun = resumed or (folder / "train.log").exists()
+        if not begun and not config["choices"]["sweep"] and os.environ.get("LOCAL_RANK", "0") == "0":
             discard(folder)
         raise
     if trainer.is_global_zero:
-        data.save_spec(folder)
+        if not resumed:
+            data.save_spec(folder)
         _log_to(folder / "train.log")
     for line in [f"{_title(config)}: {_parameters(task):,} parameters", *data.describe()]:
         log.info(line)
@@ -89,6 +91,8 @@ def _build(
     lightning.seed_everything(config["seed"], workers=True, verbose=False)
     data = build_data(config)
     data.prepare_data()
+    if resumed and load_spec(config, folder) != data.spec:
+        raise UserError(f"{data.source}: the text has changed since {folder} was begun: its vocabulary is another one")
     task = build_task(config, data.spec)
     if config["init_from"] and not resumed:
         _start_from(task, data.spec, Path(config["init_from"]))
@@ -142,8 +146,11 @@ def _start_from(task: Task, spec: Any, source: Path) -> None:
 def _is_finished(checkpoint: dict[str, Any], trainer: lightning.Trainer, folder: Path) -> bool:
     if not (folder / SUMMARY).exists():
         return False
-    at_last_step = trainer.max_steps != -1 and checkpoint["global_step"] >= trainer.max_steps
-    return at_last_step or ((trainer.max_epochs or -1) > 0 and checkpoint["epoch"] + 1 >= (trainer.max_epochs or -1))
+    summary = json.loads((folder / SUMMARY).read_text())
+    if summary["steps"] != checkpoint["global_step"]:
+        return False
+    steps_used = trainer.max_steps != -1 and summary["steps"] >= trainer.max_steps
+    return steps_used or ((trainer.max_epochs or -1) > 0 and summary["epochs"] >= (trainer.max_epochs or -1))
 
 
 def _evaluate(

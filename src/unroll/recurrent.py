@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from typing import cast
 
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from unroll.cells.base import Cell
+from unroll.schema import Probability
 from unroll.state import State
 
 
@@ -28,7 +29,7 @@ class Recurrent(nn.Module):
         hidden_size: PositiveInt,
         cell: Callable[[int, int], Cell],
         num_layers: PositiveInt = 1,
-        dropout: NonNegativeFloat = 0.0,
+        dropout: Probability = 0.0,
     ) -> None:
         super().__init__()
         self.input_size = input_size

@@ -42,9 +42,11 @@ def cosine(
 
 
 def one_cycle(optimizer: Optimizer, total_steps: int | None, warmup_fraction: Share) -> Schedulers:
-    """Up for `warmup_fraction` of the steps and down to almost nothing, momentum the other way (Smith & Topin 2018)."""
+    """Up for `warmup_fraction` of the steps and down to almost nothing (Smith & Topin 2018); momentum stays."""
     rate = optimizer.param_groups[0]["lr"]
-    return [_each_step(OneCycleLR(optimizer, rate, total_steps=_known(total_steps), pct_start=warmup_fraction))]
+    return [
+        _each_step(OneCycleLR(optimizer, rate, _known(total_steps), pct_start=warmup_fraction, cycle_momentum=False))
+    ]
 
 
 def plateau(

@@ -47,13 +47,7 @@ def _check_target(node: Mapping[str, Any], path: str) -> None:
         raise UsageError(
             f"{path}._target_={node['_target_']}: cannot be imported: {str(error).splitlines()[0]}"
         ) from None
-    function = target.__init__ if inspect.isclass(target) else target
-    parameters = inspect.signature(target).parameters
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
-    try:
-        hints = typing.get_type_hints(function, include_extras=True)
-    except Exception:  # a library's hints that only its type checker can read: names are checked all the same
-        hints = {}
+    parameters, hints, takes_any = _signature(target)
     for key, value in node.items():
         if key in _HYDRA_KEYS:
             continue
@@ -61,6 +55,29 @@ def _check_target(node: Mapping[str, Any], path: str) -> None:
             raise UsageError(f"{path}.{key}: there is no such key; {did_you_mean(key, sorted(parameters))}")
         if key in hints and not (isinstance(value, Mapping) and "_target_" in value):
             check_value(f"{path}.{key}", value, hints[key])
+
+
+def _signature(target: Any) -> tuple[set[str], dict[str, Any], bool]:
+    """The names a target takes, their hints, and whether it takes any other name. `**kwargs` go to the class above."""
+    functions = (
+        [vars(base)["__init__"] for base in target.__mro__ if "__init__" in vars(base)]
+        if inspect.isclass(target)
+        else [target]
+    )
+    names: set[str] = set()
+    hints: dict[str, Any] = {}
+    takes_any = True
+    for function in functions:
+        parameters = inspect.signature(function).parameters.values()
+        with suppress(
+            Exception
+        ):  # a library's hints that only its type checker can read: names are checked all the same
+            hints = {**typing.get_type_hints(function, include_extras=True), **hints}
+        names |= {parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD}
+        takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+        if not takes_any:
+            break
+    return names - {"self"}, hints, takes_any
 
 
 def check_value(path: str, value: Any, hint: Any) -> None:

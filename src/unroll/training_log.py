@@ -51,7 +51,7 @@ class TrainingLog(Callback):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._sum, self._count = self._sum.to(pl_module.device), self._count.to(pl_module.device)
         self._csv = next((logger for logger in trainer.loggers if isinstance(logger, MetricsCSV)), None)
-        if self._csv is not None and trainer.global_step:
+        if self._csv is not None:
             self._csv.cut(self._rows)
         self._mark = time.perf_counter()
 

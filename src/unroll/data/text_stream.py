@@ -78,13 +78,15 @@ class Lanes:
         borders = np.arange(lanes + 1)
         starts = borders * self.lane_length if drop_tail else borders * pairs // lanes
         self._bounds = [(starts[lane], starts[lane + 1]) for lane in range(self.first_lane, self.first_lane + share)]
-        self._position = 0  # in tokens of a lane, so that it means the same with windows of another length
+        # In tokens of a lane, so that they mean the same with windows of another length.
+        self._position = 0
+        self._resume_at = 0
 
     def __len__(self) -> int:
         return -(-self.lane_length // self.length)
 
     def __iter__(self) -> Iterator[Window]:
-        position, self._position = self._position, 0
+        position, self._resume_at = self._resume_at, 0
         windows = 0
         while position < self.lane_length:
             end = min(position + self.length, self.lane_length)
@@ -118,7 +120,7 @@ class Lanes:
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Begin the next pass there."""
-        self._position = state["position"]
+        self._position = self._resume_at = state["position"]
 
 
 class TextStream(lightning.LightningDataModule):
