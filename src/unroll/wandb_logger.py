@@ -80,6 +80,9 @@ def _mode(mode: Mode, timeout: int) -> str:
         if wanted != "online":
             return wanted
     host = os.environ.get("WANDB_BASE_URL", _DEFAULT_HOST)
+    if not _has_key():  # wandb would ask for one
+        print("note: no W&B key here (`wandb login` sets one): this run is recorded offline", file=sys.stderr)
+        return "offline"
     if not _answers(host, timeout):
         print(f"note: {host} does not answer: W&B records this run offline", file=sys.stderr)
         return "offline"
@@ -87,7 +90,11 @@ def _mode(mode: Mode, timeout: int) -> str:
 
 
 def _logged_in() -> bool:
-    if os.environ.get("WANDB_MODE") or os.environ.get("WANDB_API_KEY"):
+    return bool(os.environ.get("WANDB_MODE")) or _has_key()
+
+
+def _has_key() -> bool:
+    if os.environ.get("WANDB_API_KEY"):
         return True
     host = urlsplit(os.environ.get("WANDB_BASE_URL", _DEFAULT_HOST)).hostname or ""
     try:
