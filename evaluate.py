@@ -11,7 +11,8 @@ examples:
   python evaluate.py RUN --split validation+test      both, read as one text
   python evaluate.py RUN --checkpoint last            the last weights instead of the best
 
-The scores are printed and written to RUN/evaluation/SPLIT.json.
+The scores are printed and written to RUN/evaluation/SPLIT.json (SPLIT-last.json, ... for another
+checkpoint than the best).
 """
 
 

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from unroll.errors import door
+from unroll.runs import CONFIG
 
 EXAMPLES = """\
 options by task (python predict.py RUN --help explains those of RUN's task):
@@ -19,6 +20,8 @@ examples:
 
 def main() -> None:
     """Read the run, let its task add its options, and hand over to it."""
+    # Only the run's task knows which options there are and which take a value: until then RUN is told by its look.
+    runs = [Path(argument) for argument in sys.argv[1:] if (Path(argument) / CONFIG).is_file()]
     parser = argparse.ArgumentParser(
         prog="predict.py",
         description="Let a trained run do its task: a language model writes.",
@@ -30,7 +33,8 @@ def main() -> None:
     parser.add_argument("--checkpoint", default="best", help="best, last, or a file (default: best)")
     parser.add_argument("-h", "--help", action="store_true", help="show this help; after RUN, with its task's options")
     options, _ = parser.parse_known_args()
-    if options.run is None:
+    run = runs[0] if runs else options.run
+    if run is None:
         if options.help:
             parser.print_help()
             return
@@ -38,12 +42,15 @@ def main() -> None:
 
     from unroll.runs import load  # after --help: it takes seconds to load
 
-    task = load(options.run, options.checkpoint)
+    task = load(run, options.checkpoint)
     task.add_predict_arguments(parser)
     if options.help:
         parser.print_help()
         return
-    task.predict(parser.parse_args())
+    options = parser.parse_args()
+    if options.run != run:
+        parser.error(f"one run at a time: {run} or {options.run}?")
+    task.predict(options)
     sys.stdout.flush()
 
 

@@ -24,12 +24,13 @@ def launch(config: DictConfig) -> None:
         folder = folder.relative_to(Path.cwd())
     if runtime.mode is RunMode.RUN:
         try:
-            write_config(config, folder, runtime.runtime.choices)
+            write_config(config, folder, runtime.runtime.choices, runtime.overrides.task)
         except (UserError, OmegaConfBaseException) as error:
             refused.append(error)  # raised from here, Hydra would put words of its own before it
             return
         become_job(folder)
-    write_config(config, folder, runtime.runtime.choices, sweep=Path(runtime.sweep.dir).name)
+    sweep = Path(runtime.sweep.dir).name
+    write_config(config, folder, runtime.runtime.choices, runtime.overrides.task, sweep)
     if subprocess.run(job_command(folder)).returncode != 0:
         # Not SystemExit: with an Exception the sweep goes on to its next job.
         raise JobFailed(f"job {runtime.job.num} failed: {folder}")

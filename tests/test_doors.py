@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import SMALL, composed, door
 
-from unroll.errors import UsageError, UserError
+from unroll.errors import UserError
 from unroll.job import run
 
 
@@ -57,12 +57,17 @@ def test_evaluate_gives_the_summarys_figures(finished):
     assert re.search(rf"bpc\s+│\s+{metrics['bpc']:.4f}", result.stdout)
 
 
-def test_evaluate_answers_an_unknown_split(finished):
-    result = door("evaluate.py", str(finished), "--split", "tset")
-    assert (result.returncode, result.stderr) == (
-        2,
-        "error: split tset: there is no such split; valid: train, validation, test, or several with +\n",
-    )
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--split", "tset"], "split tset: there is no such split; valid: train, validation, test, or several with +"),
+        (["--split", "test+test"], "split test+test: names a split twice"),
+        (["--device", "gpu"], "--device gpu: No supported gpu backend found!"),
+    ],
+)
+def test_evaluate_answers_wrong_options(finished, arguments, line):
+    result = door("evaluate.py", str(finished), *arguments)
+    assert (result.returncode, result.stderr) == (2, f"error: {line}\n")
 
 
 def test_predict_writes_and_says_what_it_does_not_know(finished):
@@ -106,8 +111,10 @@ def test_init_from_starts_from_anothers_weights(finished, tmp_path):
 
 @pytest.mark.parametrize("script", ["train.py", "evaluate.py", "predict.py"])
 def test_help_is_quick_and_has_examples(script):
-    result = door(script, "--help")
+    result = door("-X", "importtime", script, "--help")
     assert result.returncode == 0
+    for slow in ("torch", "lightning", "wandb", "datasets"):  # a second and more each
+        assert not re.search(rf"\| +{slow}$", result.stderr, re.MULTILINE)
     assert f"python {script} " in result.stdout
     assert len(result.stdout.splitlines()) < 50
     assert max(map(len, result.stdout.splitlines())) <= 120
@@ -140,6 +147,9 @@ def test_the_help_names_every_group_and_option():
         (["truncation.length=0"], "truncation.length=0: input should be greater than 0"),
         (["seed"], "seed: is not of the form KEY=VALUE"),
         (["-m", "model=gru,lsmt"], "model=lsmt: there is no such option; did you mean lstm?"),
+        (["logger=null"], "logger=null: options are names; one of csv, none, wandb"),
+        (["model=true"], "model=true: options are names; one of gru, "),
+        (["~model.hidden_size"], "~model.hidden_size: only a callback can be taken away"),
         (["resume=/tmp", "model=gru"], "/tmp: is not a run's folder (there is no config.yaml in it)"),
     ],
 )
@@ -201,6 +211,18 @@ def test_bad_files_get_one_line_and_leave_nothing(tmp_path, content, message):
         (["trainer.max_steps=-1"], "this run would never end"),
         (["trainer.max_steps=-1", "trainer.max_time=abc"], "trainer: `Timer(duration='abc')` is not a valid duration"),
         (["trainer.accelerator=gpu"], "trainer: "),
+        (["trainer.accelerator=tpu"], "trainer: "),
+        (["trainer.devices=abc"], "trainer: `devices`"),
+        (["trainer.max_steps=0"], "this run would end before it begins"),
+        (["trainer.val_check_interval=99999"], "must be less than or equal to the number of the training batches"),
+        (["trainer.val_check_interval=0"], "trainer.val_check_interval=0: input should be greater than 0"),
+        (["trainer.log_every_n_steps=0"], "trainer.log_every_n_steps=0: input should be greater than 0"),
+        (["trainer.accumulate_grad_batches=0"], "trainer.accumulate_grad_batches=0: input should be greater than 0"),
+        (["callbacks.last=null"], "callbacks.last cannot be left out"),
+        (["watch.metric=val/foo"], "watch.metric=val/foo: is not measured; did you mean val/loss? Valid: val/loss"),
+        (["optimizer.lr=-1"], "optimizer: Invalid learning rate: -1"),
+        (["optimizer=sgd", "optimizer.nesterov=true"], "optimizer: Nesterov momentum requires a momentum"),
+        (["trainer.max_steps=-1", "trainer.max_time=00:00:00:02"], "this schedule needs to know where it ends"),
     ],
 )
 def test_bad_choices_get_one_line_and_leave_nothing(tmp_path, overrides, message):
@@ -212,17 +234,10 @@ def test_bad_choices_get_one_line_and_leave_nothing(tmp_path, overrides, message
     assert not folder.exists()
 
 
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        (["watch.metric=val/foo"], "watch.metric=val/foo: is not measured; did you mean val/loss? Valid: val/bpc"),
-        (["optimizer.lr=-1"], "optimizer: Invalid learning rate: -1"),
-    ],
-)
-def test_what_only_training_can_tell_gets_one_line_too(tmp_path, overrides, message):
-    with pytest.raises(UsageError) as error:
-        run(small_run(tmp_path, *overrides))
-    assert str(error.value).startswith(message)
+def test_a_cache_that_cannot_be_written_gets_one_line_and_leaves_nothing(tmp_path):
+    result = door("train.py", *SMALL, "data.cache_dir=/dev/null/cache", f"hydra.run.dir={tmp_path}/run")
+    assert (result.returncode, result.stderr) == (1, "error: /dev/null/cache: Not a directory\n")
+    assert not (tmp_path / "run").exists()
 
 
 def test_latin_1_a_mark_and_crlf_and_a_line_of_10_mb_are_read(tmp_path):
@@ -301,6 +316,43 @@ def test_a_sweep_runs_each_job_goes_on_past_a_failing_one_and_says_so(tmp_path):
         assert (tmp_path / "sweep" / job / "summary.json").exists() is expected
     metrics = json.loads((tmp_path / "sweep/0/summary.json").read_text())["metrics"]
     assert not [name for name in metrics if name.startswith("test/")]  # a sweep does not look at test
+
+
+def test_a_refused_run_leaves_the_one_that_was_there_as_it_is(finished):
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    result = door("train.py", "model=gru", f"hydra.run.dir={finished}")
+    assert result.returncode == 2
+    assert "holds a run already" in result.stderr
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
+
+
+def test_predict_finds_the_run_behind_its_options(finished):
+    result = door("predict.py", "--prompt", "The ", "--length", "5", str(finished))
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout) == len("The ") + 5 + 1
+
+
+def test_a_run_stopped_early_is_finished_until_it_is_given_more(tmp_path):
+    early = ["callbacks=early_stopping", "callbacks.early_stopping.patience=1", "optimizer.lr=0"]
+    folder = small_run(tmp_path, *early, "trainer.val_check_interval=5", "trainer.max_steps=50")
+    run(folder)
+    assert json.loads((folder / "summary.json").read_text())["steps"] == 10
+    assert "has reached its budget" in door("train.py", f"resume={folder}").stdout
+    result = door("train.py", f"resume={folder}", "trainer.max_steps=60")
+    assert result.returncode == 0, result.stderr
+    assert json.loads((folder / "summary.json").read_text())["steps"] == 15
+
+
+def test_a_changed_text_is_noticed(tmp_path, text):
+    folder = small_run(tmp_path, "data=text_files", f"data.path={text}")
+    run(folder)
+    text.write_text(text.read_text()[::-1])  # the same characters: the same vocabulary
+    result = door("train.py", f"resume={folder}", "trainer.max_steps=9")
+    assert result.returncode == 1
+    assert "the text has changed since" in result.stderr
+    result = door("evaluate.py", str(folder))
+    assert result.returncode == 0
+    assert result.stderr.startswith(f"note: {text}: not the very text that")
 
 
 def test_a_refused_run_takes_nothing_away_that_was_there(tmp_path):

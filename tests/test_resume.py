@@ -1,6 +1,7 @@
 """Stop and go: a run that was killed and resumed ends with the very numbers of one left alone."""
 
 import csv
+import json
 import os
 import random
 import signal
@@ -105,6 +106,53 @@ def test_a_larger_budget_goes_on_as_if_it_had_been_so_from_the_start(tmp_path, t
     ours, theirs = (read_checkpoint(tmp_path / name / "checkpoints/last.ckpt") for name in ("two", "whole"))
     for name, weight in theirs["state_dict"].items():
         assert torch.equal(ours["state_dict"][name], weight), name
+
+
+def test_killed_before_its_first_checkpoint_it_begins_again(tmp_path, text):
+    overrides = [*RUN, f"data.path={text}", f"data.cache_dir={tmp_path}/cache", "trainer.max_steps=30"]
+    for name in ("killed", "whole"):
+        composed(*overrides, "callbacks.last.every_n_steps=20", folder=tmp_path / name)
+    from unroll.job import run
+
+    run(tmp_path / "whole")
+    job = start(tmp_path / "killed")
+    metrics = tmp_path / "killed/metrics.csv"
+    while job.poll() is None and not (metrics.exists() and rows(tmp_path / "killed")):
+        time.sleep(0.002)
+    job.send_signal(signal.SIGKILL)
+    assert job.wait() == -signal.SIGKILL
+    job.stdout.close()
+    if (tmp_path / "killed/checkpoints/last.ckpt").exists():
+        pytest.skip("this machine was too fast to be stopped before the first checkpoint")
+    assert door("train.py", f"resume={tmp_path}/killed").returncode == 0
+    assert_same_run(tmp_path / "killed", tmp_path / "whole")
+
+
+@pytest.mark.parametrize("schedule", ["one_cycle", "plateau"])
+def test_more_epochs_go_on_with_every_schedule(tmp_path, text, schedule):
+    overrides = [*RUN, f"data.path={text}", f"data.cache_dir={tmp_path}/cache", f"schedule={schedule}"]
+    composed(*overrides, "trainer.max_steps=-1", "trainer.max_epochs=1", folder=tmp_path / "run")
+    from unroll.job import run
+
+    run(tmp_path / "run")
+    result = door("train.py", f"resume={tmp_path}/run", "trainer.max_epochs=2")
+    assert result.returncode == 0, result.stderr
+    assert json.loads((tmp_path / "run/summary.json").read_text())["epochs"] == 2
+
+
+def test_a_plateau_counts_validations(tmp_path, text):
+    """Four validations in an epoch without a better value: patience 1 is used up twice."""
+    overrides = [*RUN, f"data.path={text}", f"data.cache_dir={tmp_path}/cache", "schedule=plateau"]
+    unchanging = ["schedule.warmup_steps=0", "schedule.patience=1", "trainer.val_check_interval=0.2"]
+    frozen = ["optimizer=sgd", "optimizer.lr=1e-30", "trainer.max_steps=-1", "trainer.max_epochs=1"]
+    composed(*overrides, *unchanging, *frozen, folder=tmp_path / "run")
+    from unroll.job import run
+
+    run(tmp_path / "run")
+    rates = [float(row["learning_rate"]) for row in rows(tmp_path / "run") if row["learning_rate"]]
+    assert rates[0] == 1e-30
+    # The first of five is the best; the third and the fifth lower the rate, the fifth after the last logged step.
+    assert rates[-1] == pytest.approx(0.5e-30)
 
 
 def test_a_moved_run_goes_on_and_still_knows_its_best(tmp_path, text):

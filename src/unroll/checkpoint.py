@@ -11,7 +11,7 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 from pydantic import PositiveInt
 
-from unroll.errors import UsageError, UserError, did_you_mean
+from unroll.errors import UserError
 from unroll.writing import written_whole
 
 FOLDER = "checkpoints"
@@ -74,9 +74,6 @@ class BestCheckpoint(Checkpoint):
         return {"score": self.score}
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if self.monitor not in trainer.callback_metrics:
-            measured = sorted(name for name in trainer.callback_metrics if name.startswith("val/"))
-            raise UsageError(f"watch.metric={self.monitor}: is not measured; {did_you_mean(self.monitor, measured)}")
         score = trainer.callback_metrics[self.monitor].item()
         if self.score is None or (score < self.score if self.mode == "min" else score > self.score):
             self.score = score

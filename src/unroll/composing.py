@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,12 @@ from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, Omega
 
 from unroll import schema
 from unroll.errors import UsageError, UserError, did_you_mean
-from unroll.runs import CONFIG, discard, read_config
+from unroll.runs import BUDGET_KEYS, CONFIG, discard, read_config
 from unroll.writing import written_whole
 
 CONF = Path(__file__).parents[2] / "conf"
 
 _DEVICE_KEYS = ("accelerator", "devices", "num_nodes", "strategy")
-_BUDGET_KEYS = ("max_steps", "max_epochs", "max_time")
 
 _HELP = """\
 Train a recurrent network.
@@ -88,14 +87,21 @@ def explained() -> Iterator[None]:
 
 
 def check_overrides(arguments: list[str]) -> None:
-    """Answer what Hydra would answer with a traceback: a number where a group's option belongs.
+    """Answer what Hydra would answer with a traceback: no name where a group's option belongs, a key taken away.
 
     Raises:
         UsageError: as said.
     """
     for argument in arguments:
+        if argument.startswith("~") and not argument.startswith("~callbacks."):
+            raise UsageError(
+                f"{argument}: only a callback can be taken away, as ~callbacks.samples; a key that may be empty "
+                "takes null: KEY=null"
+            )
         group, equals, value = argument.partition("=")
-        if equals and group in groups() and re.fullmatch(r"[\d,.]+", value):
+        if (group, value) == ("experiment", "null"):
+            continue
+        if equals and group in groups() and re.fullmatch(r"([\d,.]+|null|true|false)?", value.lower()):
             near = f"{group}=k{value}, " if f"k{value}" in groups()[group] else ""
             number = f" or {group}.length={value}" if group == "truncation" else ""
             raise UsageError(f"{argument}: options are names; {near}one of {', '.join(groups()[group])}{number}")
@@ -122,13 +128,20 @@ def _no_such_key(cause: OmegaConfBaseException, message: str) -> UsageError:
     )
 
 
-def write_config(config: DictConfig, folder: Path, choices: Mapping[str, Any], sweep: str | None = None) -> None:
+def write_config(
+    config: DictConfig,
+    folder: Path,
+    choices: Mapping[str, Any],
+    overrides: Iterable[str] = (),
+    sweep: str | None = None,
+) -> None:
     """Put the resolved config into a run's folder, with the choices that made it.
 
     Args:
         config: as composed.
         folder: the run's, which exists.
         choices: Hydra's record of them, group -> option.
+        overrides: what was written on the command line; kept in .hydra/overrides.yaml.
         sweep: the name of the sweep that the run is a job of.
 
     Raises:
@@ -137,6 +150,8 @@ def write_config(config: DictConfig, folder: Path, choices: Mapping[str, Any], s
     """
     if (folder / CONFIG).exists():
         raise UsageError(f"{folder}: holds a run already: go on with it by resume={folder}, or name another folder")
+    (folder / ".hydra").mkdir(exist_ok=True)
+    OmegaConf.save(OmegaConf.create(list(overrides)), folder / ".hydra" / "overrides.yaml")
     try:
         resolved = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException:
@@ -170,7 +185,7 @@ def prepare_resume(arguments: list[str]) -> Path | None:
     if not others:
         return folder
     changed = [override.key_or_group for override in OverridesParser.create().parse_overrides(others)]
-    allowed = {"logger", "trainer", *(f"trainer.{key}" for key in _DEVICE_KEYS + _BUDGET_KEYS)}
+    allowed = {"logger", "trainer", *(f"trainer.{key}" for key in _DEVICE_KEYS + BUDGET_KEYS)}
     for key in changed:
         if key not in allowed and not key.startswith("logger."):
             raise UsageError(

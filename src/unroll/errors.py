@@ -25,6 +25,16 @@ def did_you_mean(name: str, valid: list[str]) -> str:
     return (f"did you mean {near[0]}? " if near else "") + ("Valid: " + ", ".join(valid) if valid else "there are none")
 
 
+_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS} | {
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.EIO,
+}
+
+
 def door(main: Callable[[], None]) -> None:
     """Run a command line's `main`; end with one line on standard error and an exit code instead of a traceback.
 
@@ -39,7 +49,7 @@ def door(main: Callable[[], None]) -> None:
     except BrokenPipeError:  # the reader of our output (head, less) has gone: not an error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EDQUOT):
+        if error.errno not in _OF_THE_MACHINE:
             raise
         sys.exit(_say(f"{error.filename or 'writing'}: {error.strerror}", 1))
 

@@ -1,15 +1,17 @@
 """A finished run, scored on a split."""
 
 import json
+import sys
 from pathlib import Path
 
 import lightning
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 from rich.table import Table
 
 from unroll.building import build_data, load_spec
 from unroll.checkpoint import AtomicCheckpointIO
-from unroll.errors import UserError
+from unroll.errors import UsageError, UserError
 from unroll.job import measured, quiet
 from unroll.machine import keep_freed_memory
 from unroll.runs import load, read_config
@@ -17,7 +19,8 @@ from unroll.writing import written_whole
 
 
 def evaluate(folder: Path, split: str, checkpoint: str, data_path: str | None, device: str) -> dict[str, float]:
-    """Score a run's checkpoint, print a table, and write it to evaluation/SPLIT.json.
+    """Score a run's checkpoint, print a table, and write it to evaluation/SPLIT.json, or SPLIT-CHECKPOINT.json
+    for another than the best.
 
     Args:
         folder: the run's.
@@ -44,19 +47,25 @@ def evaluate(folder: Path, split: str, checkpoint: str, data_path: str | None, d
             f"{data.source}: the vocabulary of this data is not the one that {folder} was trained with: has the text "
             "changed since, or, for python_docs, is this another version of Python?"
         )
-    trainer = lightning.Trainer(
-        accelerator=device,
-        devices=1,
-        precision=config["trainer"]["precision"],
-        logger=False,
-        default_root_dir=folder,
-        plugins=[AtomicCheckpointIO()],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    if not data.is_unchanged(folder):
+        print(f"note: {data.source}: not the very text that {folder} was trained with", file=sys.stderr)
+    try:
+        trainer = lightning.Trainer(
+            accelerator=device,
+            devices=1,
+            precision=config["trainer"]["precision"],
+            logger=False,
+            default_root_dir=folder,
+            plugins=[AtomicCheckpointIO()],
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+    except MisconfigurationException as error:
+        raise UsageError(f"--device {device}: {' '.join(str(error).split())}") from None
     trainer.test(task, dataloaders=data.eval_dataloader(split), verbose=False)
     metrics = {name.removeprefix("test/"): value for name, value in measured(trainer).items()}
-    path = folder / "evaluation" / f"{split}.json"
+    name = split if checkpoint == "best" else f"{split}-{Path(checkpoint).stem}"
+    path = folder / "evaluation" / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
     with written_whole(path) as unfinished:
         unfinished.write_text(

@@ -16,17 +16,19 @@ import lightning
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger, WandbLogger
+from pydantic import PositiveFloat, PositiveInt
 from rich.console import Console
 from rich.table import Table
 
 from unroll.building import build_data, build_task, check, load_spec, make
 from unroll.checkpoint import AtomicCheckpointIO, read_checkpoint
 from unroll.data.text_stream import TextStream
-from unroll.errors import UsageError, UserError, door
+from unroll.errors import UsageError, UserError, did_you_mean, door
 from unroll.insight.learning_curve import draw_learning_curve
 from unroll.machine import git_commit, keep_freed_memory
 from unroll.metrics_csv import MetricsCSV
-from unroll.runs import SUMMARY, checkpoint_path, discard, load_weights, read_config
+from unroll.runs import BUDGET_KEYS, SUMMARY, checkpoint_path, discard, load_weights, read_config
+from unroll.schema import check_value
 from unroll.tasks.base import Task
 from unroll.training_log import ProgressBar, TrainingLog, clock
 from unroll.writing import written_whole
@@ -54,10 +56,8 @@ def run(folder: Path) -> None:
     try:
         check(config)
         data, task, trainer, training_log = _build(config, folder, resumed)
-    except UserError:
-        begun = resumed or (folder / "train.log").exists()
-        if not begun and not config["choices"]["sweep"] and os.environ.get("LOCAL_RANK", "0") == "0":
-            discard(folder)
+    except (UserError, OSError):
+        _discard_unbegun(config, folder, resumed)
         raise
     if trainer.is_global_zero:
         if not resumed:
@@ -66,9 +66,12 @@ def run(folder: Path) -> None:
     for line in [f"{_title(config)}: {_parameters(task):,} parameters", *data.describe()]:
         log.info(line)
     last = checkpoint_path(folder, "last") if resumed else None
-    if last is not None and _is_finished(read_checkpoint(last), trainer, folder):
-        log.info(f"{folder}: has reached its budget; trainer.max_steps=N with a larger N goes on")
-        return
+    if last is not None and (folder / SUMMARY).exists():
+        if _is_finished(read_checkpoint(last), config, folder):
+            log.info(f"{folder}: has reached its budget; trainer.max_steps=N with a larger N goes on")
+            return
+        if trainer.is_global_zero:
+            (folder / SUMMARY).unlink()  # of a shorter run
     trainer.loggers = [MetricsCSV(folder / "metrics.csv"), *_loggers(config, folder, trainer)]
     finished = False
     try:
@@ -78,6 +81,11 @@ def run(folder: Path) -> None:
             _write_summary(summary, folder)
             _report(summary, config, folder)
         finished = True
+    except (MisconfigurationException, ValueError, UserError) as error:
+        if training_log.begun:
+            raise
+        _discard_unbegun(config, folder, resumed)
+        raise error if isinstance(error, UserError) else UsageError(_one_line(error)) from None
     except SystemExit:  # Lightning's answer to Ctrl-C
         goes_on = f"`python train.py resume={folder}` goes on"
         raise Interrupted(f"interrupted after step {trainer.global_step}; {goes_on}") from None
@@ -91,22 +99,62 @@ def _build(
     lightning.seed_everything(config["seed"], workers=True, verbose=False)
     data = build_data(config)
     data.prepare_data()
-    if resumed and load_spec(config, folder) != data.spec:
-        raise UserError(f"{data.source}: the text has changed since {folder} was begun: its vocabulary is another one")
+    if resumed and not data.is_unchanged(folder):
+        raise UserError(f"{data.source}: the text has changed since {folder} was begun; init_from={folder} starts anew")
     task = build_task(config, data.spec)
     if config["init_from"] and not resumed:
         _start_from(task, data.spec, Path(config["init_from"]))
     trainer, training_log = _build_trainer(config, folder)
+    _try_optimizer(config)
+    measured = [f"val/{name}" for name in task.metrics(1.0)]
+    if config["watch"]["metric"] not in measured:
+        metric = config["watch"]["metric"]
+        raise UsageError(f"watch.metric={metric}: is not measured; {did_you_mean(metric, measured)}")
     return data, task, trainer, training_log
+
+
+def _try_optimizer(config: dict[str, Any]) -> None:
+    """Its own checks of ranges are made when it is built, which Lightning does once all else has begun."""
+    try:
+        optimizer = make(config["optimizer"], params=[torch.nn.Parameter(torch.zeros(1))])
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"optimizer: {_one_line(error)}") from None
+    make(config["schedule"], optimizer=optimizer, total_steps=_total_steps(config))
+
+
+def _total_steps(config: dict[str, Any]) -> int | None:
+    limited = config["trainer"]["max_steps"] != -1 or config["trainer"]["max_epochs"] != -1
+    return 1 if limited else None
+
+
+def _discard_unbegun(config: dict[str, Any], folder: Path, resumed: bool) -> None:
+    """Of a run that was refused before its first step nothing stays. A sweep's job keeps its config, to be looked at."""
+    if not resumed and not config["choices"]["sweep"] and os.environ.get("LOCAL_RANK", "0") == "0":
+        discard(folder)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _build_trainer(config: dict[str, Any], folder: Path) -> tuple[lightning.Trainer, TrainingLog]:
     training_log = TrainingLog()
+    callbacks = {name: make(node) for name, node in config["callbacks"].items() if node is not None}
+    for name in ("best", "last"):
+        if name not in callbacks:
+            raise UsageError(f"callbacks.{name} cannot be left out: evaluation and resuming rest on it")
+    if config["trainer"]["max_steps"] == 0 or config["trainer"]["max_epochs"] == 0:
+        raise UsageError(
+            "this run would end before it begins: give trainer.max_steps or trainer.max_epochs more than 0"
+        )
+    for key in ("log_every_n_steps", "accumulate_grad_batches"):
+        check_value(f"trainer.{key}", config["trainer"][key], PositiveInt)
+    check_value("trainer.val_check_interval", config["trainer"]["val_check_interval"], PositiveFloat)
     try:
         trainer = make(
             config["trainer"],
             default_root_dir=folder,
-            callbacks=[training_log, ProgressBar(training_log), *(make(node) for node in config["callbacks"].values())],
+            callbacks=[training_log, ProgressBar(training_log), *callbacks.values()],
             logger=False,
             plugins=[AtomicCheckpointIO()],
             enable_progress_bar=False,
@@ -114,8 +162,8 @@ def _build_trainer(config: dict[str, Any], folder: Path) -> tuple[lightning.Trai
             num_sanity_val_steps=0,
             use_distributed_sampler=False,  # our streams share themselves out; Lightning's sampler would shuffle them
         )
-    except (MisconfigurationException, ValueError, RuntimeError) as error:
-        raise UsageError(f"trainer: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # of many kinds: all that went in is the user's choice
+        raise UsageError(f"trainer: {_one_line(error)}") from None
     if trainer.max_steps == -1 and trainer.max_epochs == -1 and config["trainer"]["max_time"] is None:
         raise UsageError("this run would never end: set trainer.max_steps, trainer.max_epochs or trainer.max_time")
     return trainer, training_log
@@ -143,14 +191,13 @@ def _start_from(task: Task, spec: Any, source: Path) -> None:
     load_weights(task, read_checkpoint(path), path)
 
 
-def _is_finished(checkpoint: dict[str, Any], trainer: lightning.Trainer, folder: Path) -> bool:
-    if not (folder / SUMMARY).exists():
-        return False
+def _is_finished(checkpoint: dict[str, Any], config: dict[str, Any], folder: Path) -> bool:
     summary = json.loads((folder / SUMMARY).read_text())
-    if summary["steps"] != checkpoint["global_step"]:
-        return False
-    steps_used = trainer.max_steps != -1 and summary["steps"] >= trainer.max_steps
-    return steps_used or ((trainer.max_epochs or -1) > 0 and summary["epochs"] >= (trainer.max_epochs or -1))
+    return summary["steps"] == checkpoint["global_step"] and summary["budget"] == _budget(config)
+
+
+def _budget(config: dict[str, Any]) -> dict[str, Any]:
+    return {key: config["trainer"][key] for key in BUDGET_KEYS}
 
 
 def _evaluate(
@@ -189,6 +236,7 @@ def _evaluate(
         "parameters": _parameters(task),
         "steps": steps,
         "epochs": epochs,
+        "budget": _budget(config),
         "train_seconds": round(training_log.seconds, 1),
         "throughput": {"value": round(training_log.throughput, 1), "unit": f"{task.unit}/s"},
         "best_checkpoint": str(best.relative_to(folder)),

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 CONFIG = "config.yaml"
 SUMMARY = "summary.json"
+BUDGET_KEYS = ("max_steps", "max_epochs", "max_time")
+"""Of the trainer: what ends a run, and may be changed when it goes on."""
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -40,7 +42,10 @@ def read_config(folder: Path) -> dict[str, Any]:
 def discard(folder: Path) -> None:
     """Take away what a run that never began has put into its folder, and the folder if nothing else is in it."""
     (folder / CONFIG).unlink(missing_ok=True)
-    shutil.rmtree(folder / ".hydra", ignore_errors=True)
+    for name in ("vocabulary.json", "fingerprint", "train.log", "metrics.csv", "wandb_run.json"):
+        (folder / name).unlink(missing_ok=True)
+    for name in (".hydra", "wandb"):
+        shutil.rmtree(folder / name, ignore_errors=True)
     with suppress(OSError):
         folder.rmdir()
 

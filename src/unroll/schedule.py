@@ -4,12 +4,13 @@ Every function takes `(optimizer, total_steps, ...)` and returns Lightning's sch
 """
 
 import math
+import sys
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LinearLR, OneCycleLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LambdaLR, LinearLR, ReduceLROnPlateau
 
 from unroll.errors import UsageError
 from unroll.schema import Probability
@@ -35,18 +36,23 @@ def cosine(
 ) -> Schedulers:
     """Down in half a cosine to `final_fraction` of the rate at the last step (Loshchilov & Hutter 2017)."""
 
-    def shape(share: float) -> float:
-        return final_fraction + (1 - final_fraction) * (1 + math.cos(math.pi * share)) / 2
-
-    return _by_share(optimizer, _known(total_steps), warmup_steps, shape)
+    return _by_share(optimizer, _known(total_steps), warmup_steps, lambda share: _half_cosine(1, final_fraction, share))
 
 
 def one_cycle(optimizer: Optimizer, total_steps: int | None, warmup_fraction: Share) -> Schedulers:
-    """Up for `warmup_fraction` of the steps and down to almost nothing (Smith & Topin 2018); momentum stays."""
-    rate = optimizer.param_groups[0]["lr"]
-    return [
-        _each_step(OneCycleLR(optimizer, rate, _known(total_steps), pct_start=warmup_fraction, cycle_momentum=False))
-    ]
+    """From 1/25 of the rate up to it in half a cosine over `warmup_fraction` of the steps, and down to 1/250,000 in
+    another (Smith & Topin 2018, in the form and with the ends of torch's OneCycleLR; momentum stays)."""
+
+    def shape(share: float) -> float:
+        if share < warmup_fraction:
+            return _half_cosine(1 / 25, 1, share / warmup_fraction)
+        return _half_cosine(1, 1 / 250_000, (share - warmup_fraction) / (1 - warmup_fraction))
+
+    return _by_share(optimizer, _known(total_steps), 0, shape)
+
+
+def _half_cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
 
 def plateau(
@@ -59,8 +65,14 @@ def plateau(
     mode: Literal["min", "max"],
 ) -> Schedulers:
     """Times `factor` whenever `monitor` has not become better for more than `patience` validations."""
+    # Lightning would take a step of it once an epoch, whatever the number of validations in it: the task takes them.
     schedulers: Schedulers = [
-        {"scheduler": ReduceLROnPlateau(optimizer, mode, factor, patience), "monitor": monitor, "interval": "epoch"}
+        {
+            "scheduler": ReduceLROnPlateau(optimizer, mode, factor, patience),
+            "monitor": monitor,
+            "interval": "epoch",
+            "frequency": sys.maxsize,
+        }
     ]
     if warmup_steps:
         schedulers.append(_each_step(LinearLR(optimizer, 1 / (warmup_steps + 1), total_iters=warmup_steps)))

@@ -1,6 +1,5 @@
 """What training says of itself: numbers every few steps, and a bar while one waits."""
 
-import math
 import sys
 import time
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.strategies import Strategy
 from lightning.pytorch.utilities import rank_zero_only
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
@@ -24,17 +24,21 @@ class TrainingLog(Callback):
     Attributes:
         seconds: spent in training, validation left out, over all resumptions.
         seen: how many of the task's unit were trained on, over all processes.
+        begun: whether a batch was trained on by this process.
         validated_at: the step of the last validation; -1 before the first.
     """
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self.seen = 0
+        self.begun = False
         self.validated_at = -1
         self._sum = torch.zeros(())
         self._count = torch.zeros(())
         self._logged = (0.0, 0)  # seconds and seen at the last log
         self._mark = 0.0
+        self._validating = False
+        self._strategy: Strategy | None = None
         self._csv: MetricsCSV | None = None
         self._rows = 0  # of metrics.csv, when the checkpoint that was loaded was written
 
@@ -43,17 +47,27 @@ class TrainingLog(Callback):
         """Of the task's unit, a second of training."""
         return self.seen / self.seconds if self.seconds else 0.0
 
-    @property
-    def mean_loss(self) -> float:
-        """Since the last log. Waits for the device."""
-        return (self._sum / self._count).item() if self._count else math.nan
+    def _over_all_processes(self) -> torch.Tensor:
+        sums = torch.stack([self._sum, self._count])
+        return sums if self._strategy is None else self._strategy.reduce(sums, reduce_op="sum")
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._strategy = trainer.strategy
         self._sum, self._count = self._sum.to(pl_module.device), self._count.to(pl_module.device)
         self._csv = next((logger for logger in trainer.loggers if isinstance(logger, MetricsCSV)), None)
         if self._csv is not None:
             self._csv.cut(self._rows)
+        self._sum /= trainer.world_size
+        self._count /= trainer.world_size
         self._mark = time.perf_counter()
+
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self.begun = True
+        if self._validating:  # what other callbacks did after it, such as writing samples, is no training either
+            self._validating = False
+            self._mark = time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -68,7 +82,8 @@ class TrainingLog(Callback):
         self._mark = now
         if trainer.fit_loop._should_accumulate() or trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]  # set by a connector
             return
-        metrics = {f"train/{name}": value for name, value in pl_module.metrics(self.mean_loss).items()}
+        total, count = self._over_all_processes().tolist()  # waits for the device
+        metrics = {f"train/{name}": value for name, value in pl_module.metrics(total / count).items()}
         metrics["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
         metrics["train_seconds"] = self.seconds
         seconds, seen = self.seconds - self._logged[0], self.seen - self._logged[1]
@@ -80,22 +95,22 @@ class TrainingLog(Callback):
         self._logged = (self.seconds, self.seen)
 
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self._mark = time.perf_counter()
+        self._validating = True
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         # Lightning itself would log these under the step before.
         metrics = {name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=trainer.global_step)
-        self._mark = time.perf_counter()
         self.validated_at = trainer.global_step
 
     def state_dict(self) -> dict[str, Any]:
+        total, count = self._over_all_processes()
         return {
             "seconds": self.seconds,
             "seen": self.seen,
-            "sum": self._sum,
-            "count": self._count,
+            "sum": total,
+            "count": count,
             "logged": list(self._logged),
             "rows": self._rows if self._csv is None else self._csv.rows,
             "validated_at": self.validated_at,

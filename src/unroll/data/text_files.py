@@ -63,7 +63,9 @@ class TextFiles(TextStream):
 
     def fingerprint(self) -> str:
         # The files' own bytes: read once and fast, where hashing the splits would decode a large corpus three times.
-        digest = hashlib.sha256(f"{self.encoding} {self.paths} {self.fractions}".encode())
+        digest = hashlib.sha256(
+            f"{self.encoding} {[path is not None for path in self.paths.values()]} {self.fractions}".encode()
+        )
         for split in SPLITS:
             for file in self._files(split) if self.paths[split] else []:
                 with file.open("rb") as opened:

@@ -184,15 +184,21 @@ class TextStream(lightning.LightningDataModule):
         return self._store().vocabulary
 
     def save_spec(self, folder: Path) -> None:
-        """Put the spec into a run's folder."""
+        """Put the spec into a run's folder, and what tells whether the text is still the same."""
         self.spec.save(folder / "vocabulary.json")
+        (folder / "fingerprint").write_text(self._fingerprint)
+
+    def is_unchanged(self, folder: Path) -> bool:
+        """Is this the very text that the run in this folder was begun with?"""
+        return (folder / "fingerprint").read_text() == self._fingerprint
 
     def prepare_data(self) -> None:
         self._store()
 
     def _store(self) -> TokenStore:
         if not hasattr(self, "_opened"):
-            self._opened = TokenStore.open(self.cache_dir, self.fingerprint(), self.texts, SPLITS, self.unit, say=print)
+            self._fingerprint = self.fingerprint()
+            self._opened = TokenStore.open(self.cache_dir, self._fingerprint, self.texts, SPLITS, self.unit, say=print)
             for split in SPLITS:
                 self._check_length(split)
         return self._opened
@@ -256,6 +262,8 @@ class TextStream(lightning.LightningDataModule):
         for name in names:
             if name not in SPLITS:
                 raise UsageError(f"split {name}: there is no such split; valid: {', '.join(SPLITS)}, or several with +")
+        if len(set(names)) < len(names):
+            raise UsageError(f"split {splits}: names a split twice")
         self._check_share("data.eval_lanes", self.eval_lanes)
         arrays = [self._store().tokens(name) for name in names]
         tokens = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)

@@ -1,13 +1,13 @@
 """Text that the model writes while it learns."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import lightning
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from unroll.writing import written_whole
 
@@ -30,7 +30,7 @@ class Samples(Callback):
         self,
         temperatures: list[NonNegativeFloat],
         length: PositiveInt,
-        prompt: str,
+        prompt: Annotated[str, Field(min_length=1)],
         seed: int,
         shown: PositiveInt,
     ) -> None:
@@ -40,6 +40,12 @@ class Samples(Callback):
         self.seed = seed
         self.shown = shown
         self._rows: list[list[object]] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self._rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._rows = state_dict["rows"]
 
     @rank_zero_only
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:

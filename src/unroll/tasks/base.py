@@ -3,16 +3,16 @@
 import argparse
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import lightning
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import SumMetric
 
-from unroll.errors import UsageError
 from unroll.schedule import Schedulers
 from unroll.state import State, map_state, reset, select
 from unroll.truncation import Truncation
@@ -41,7 +41,7 @@ class Task(lightning.LightningModule):
         truncation: see `Truncation`.
     """
 
-    unit: ClassVar[str]
+    unit: str
     """What throughput counts, in the plural: characters, sentences, ..."""
 
     def __init__(
@@ -137,21 +137,24 @@ class Task(lightning.LightningModule):
             metric.reset()
 
     def on_validation_epoch_end(self) -> None:
-        self._log_evaluation("val")
+        metrics = self._log_evaluation("val")
+        if self.trainer.state.fn == "fit":
+            for config in self.trainer.lr_scheduler_configs:
+                if config.reduce_on_plateau and config.monitor in metrics:
+                    cast(ReduceLROnPlateau, config.scheduler).step(metrics[config.monitor])
 
     def on_test_epoch_end(self) -> None:
         self._log_evaluation("test")
 
-    def _log_evaluation(self, split: str) -> None:
+    def _log_evaluation(self, split: str) -> dict[str, float]:
         self._eval_state = None
         metrics = self.metrics((self._sum.compute() / self._count.compute()).item())
-        self.log_dict({f"{split}/{name}": value for name, value in metrics.items()}, logger=False)
+        named = {f"{split}/{name}": value for name, value in metrics.items()}
+        self.log_dict(named, logger=False)
+        return named
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        try:
-            optimizer = self._optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
-        except ValueError as error:  # torch's own check of ranges
-            raise UsageError(f"optimizer: {error}") from None
+        optimizer = self._optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
         steps = self.trainer.estimated_stepping_batches
         total_steps = int(steps) if 0 < steps < float("inf") else None
         return cast(OptimizerLRScheduler, ([optimizer], self._schedule(optimizer, total_steps)))
@@ -174,6 +177,9 @@ class Task(lightning.LightningModule):
             state = map_state(lambda tensor: tensor.to(self.device), restored["train_state"])
             lanes = self._rows(state) // processes
             self._train_state = select(state, slice(rank * lanes, (rank + 1) * lanes))
+        if not restored and rank:
+            # Weights were drawn alike everywhere; dropout is each process's own.
+            torch.manual_seed(torch.initial_seed() + rank)
         for kind, saved in zip(_generators(), restored.get("random_state", []), strict=False):
             if len(saved) == processes:
                 kind.set_rng_state(saved[rank])

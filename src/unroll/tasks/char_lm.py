@@ -4,7 +4,7 @@ import argparse
 import math
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -37,8 +37,6 @@ class CharLM(Task):
         freeze_embedding, tie_weights, input_dropout, output_dropout: see `SeqToSeq`.
     """
 
-    unit: ClassVar[str] = "characters"
-
     def __init__(
         self,
         spec: Vocabulary,
@@ -55,6 +53,7 @@ class CharLM(Task):
     ) -> None:
         super().__init__(optimizer, schedule, truncation)
         self.vocabulary = spec
+        self.unit = spec.unit
         self.loss_on = loss_on
         self.model = SeqToSeq(
             spec.size, recurrent, embedding_size, freeze_embedding, tie_weights, input_dropout, output_dropout
