@@ -27,6 +27,7 @@ from unroll.errors import UsageError, UserError, did_you_mean, door
 from unroll.insight.learning_curve import draw_learning_curve
 from unroll.machine import git_commit, keep_freed_memory
 from unroll.metrics_csv import MetricsCSV
+from unroll.recurrent import Recurrent
 from unroll.runs import BUDGET_KEYS, SUMMARY, checkpoint_path, discard, load_weights, read_config
 from unroll.schema import check_value
 from unroll.tasks.base import Task
@@ -63,7 +64,8 @@ def run(folder: Path) -> None:
         if not resumed:
             data.save_spec(folder)
         _log_to(folder / "train.log")
-    for line in [f"{_title(config)}: {_parameters(task):,} parameters", *data.describe()]:
+    told = f"{_title(config)}: {_parameters(task):,} parameters, {_paths(task, trainer)} path over time"
+    for line in [told, *data.describe()]:
         log.info(line)
     last = checkpoint_path(folder, "last") if resumed else None
     if last is not None and (folder / SUMMARY).exists():
@@ -291,6 +293,11 @@ def _title(config: dict[str, Any]) -> str:
 
 def _parameters(task: Task) -> int:
     return sum(parameter.numel() for parameter in task.parameters())
+
+
+def _paths(task: Task, trainer: lightning.Trainer) -> str:
+    like = torch.empty(0, device=trainer.strategy.root_device)
+    return " and ".join(dict.fromkeys(module.path(like) for module in task.modules() if isinstance(module, Recurrent)))
 
 
 def _device(trainer: lightning.Trainer) -> str:

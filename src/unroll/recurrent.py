@@ -1,26 +1,40 @@
 """A stack of layers of one cell: the part that every model is built from."""
 
+import math
 from collections.abc import Callable
-from typing import cast
+from typing import Annotated, Literal, cast
 
-from pydantic import PositiveInt
+import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from unroll.cells.base import Cell
+from unroll.cells.base import Cell, Masks
 from unroll.schema import Probability
 from unroll.state import State
 
 
 class Recurrent(nn.Module):
-    """`y, state = recurrent(x, state)`: the state always goes in and comes out; nothing is kept inside.
+    """`y, state = recurrent(x, state, lengths)`: the state always goes in and comes out; nothing is kept inside.
 
     Args:
         input_size: features of x.
-        hidden_size: units a layer.
+        hidden_size: units a layer (and direction).
         cell: makes a layer: called as `cell(input_size, hidden_size)`.
         num_layers: how many lie over each other, each reading the outputs of the one below.
-        dropout: probability that a feature is dropped between two layers, drawn anew for every step
-            (Zaremba et al. 2014: never along the recurrent path).
+        bidirectional: a second cell in each layer reads the sequence from its end; the outputs of both lie side by side
+            (Schuster & Paliwal 1997). It sees the future: not for what predicts it.
+        dropout: probability that a feature is dropped between two layers (Zaremba et al. 2014: never along the recurrent
+            path).
+        locked_dropout: drop the same features at every step of a sequence (Gal & Ghahramani 2016), not anew at each.
+        residual: each layer but the first adds its input to its output.
+        backend: the path over time, see `Cell.paths`; `auto` takes the fastest that a cell has.
+        recompute: keep only the states between windows of this many steps, and run each window again in the backward
+            pass: full backpropagation through time in little memory, for about a third more time. `auto` takes
+            sqrt(time); None keeps everything.
+
+    Raises:
+        UsageError: a backend that the cell does not have.
     """
 
     def __init__(
@@ -29,37 +43,120 @@ class Recurrent(nn.Module):
         hidden_size: PositiveInt,
         cell: Callable[[int, int], Cell],
         num_layers: PositiveInt = 1,
+        bidirectional: bool = False,
         dropout: Probability = 0.0,
+        locked_dropout: bool = False,
+        residual: bool = False,
+        backend: str = "auto",
+        recompute: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None,
     ) -> None:
         super().__init__()
         self.input_size = input_size
         self.hidden_size = hidden_size
-        self.layers = nn.ModuleList(
-            cell(input_size if layer == 0 else hidden_size, hidden_size) for layer in range(num_layers)
-        )
-        self.dropout = nn.Dropout(dropout)
+        self.bidirectional = bidirectional
+        self.output_size = hidden_size * (2 if bidirectional else 1)
+        widths = [input_size] + [self.output_size] * (num_layers - 1)
+        self.layers = nn.ModuleList(cell(width, hidden_size) for width in widths)
+        self.reverse_layers = nn.ModuleList(cell(width, hidden_size) for width in widths if bidirectional)
+        self.dropout = dropout
+        self.locked_dropout = locked_dropout
+        self.residual = residual
+        self.backend = backend
+        self.recompute = recompute
+        self._cells[0].check_backend(backend)
+
+    @property
+    def _cells(self) -> list[Cell]:
+        """All cells, in the order of their states: a layer's forward one, its reverse one, the next layer's, ..."""
+        if not self.bidirectional:
+            return [cast(Cell, layer) for layer in self.layers]
+        pairs = zip(self.layers, self.reverse_layers, strict=True)
+        return [cast(Cell, cell) for pair in pairs for cell in pair]
 
     def initial_state(self, batch_size: int, like: Tensor) -> State:
-        """Every layer's initial state, in the device and type of `like`."""
-        return tuple(cast(Cell, layer).initial_state(batch_size, like) for layer in self.layers)
+        """Every cell's initial state, in the device and type of `like`."""
+        return tuple(cell.initial_state(batch_size, like) for cell in self._cells)
 
-    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+    def draw_masks(self, batch_size: int, like: Tensor) -> tuple[Masks, ...]:
+        """All that is random once a sequence: each cell's masks, then that of each dropout between layers.
+
+        A caller that goes through one sequence in several calls (a decoder, step by step) draws them once and gives
+        them with each.
+        """
+        masks = [cell.draw_masks(batch_size, like) for cell in self._cells]
+        if self.training and self.dropout and self.locked_dropout:
+            ones = like.new_ones(batch_size, self.output_size)
+            masks += [(nn.functional.dropout(ones, self.dropout),) for _ in self.layers[1:]]
+        return tuple(masks)
+
+    def path(self, x: Tensor, lengths: Tensor | None = None) -> str:
+        """The path over time that an input like this is sent along."""
+        return self._cells[0].path(x, lengths) if self.backend == "auto" else self.backend
+
+    def forward(
+        self,
+        x: Tensor,
+        state: State | None = None,
+        lengths: Tensor | None = None,
+        masks: tuple[Masks, ...] | None = None,
+    ) -> tuple[Tensor, State]:
         """Run over a sequence, or over a window of one.
 
         Args:
             x: (time, batch, input_size), time >= 1.
-            state: a tuple with the state of each layer before the first step; None for the initial state.
+            state: a tuple with the state of each cell before the first step; None for the initial state.
+            lengths: (batch,) of int: how many steps each sequence has, 0 to time; None: all. Past its end a sequence's
+                state stands still and its outputs are zero; a reverse cell begins at its true end.
+            masks: as `draw_masks` returned them; None draws them here.
 
         Returns:
-            The top layer's outputs (time, batch, hidden_size), and the state after the last step: what continues the
-            sequence when it is given with the next window.
+            The top layer's outputs (time, batch, output_size), and the state after the last step: what continues the
+            sequence when it is given with the next window. A reverse cell's is its state after the first step.
         """
+        batch_size = x.shape[1]
+        cells = self._cells
         if state is None:
-            state = self.initial_state(x.shape[1], x)
-        final = []
-        for depth, (layer, layer_state) in enumerate(zip(self.layers, state, strict=True)):
-            if depth > 0:
-                x = self.dropout(x)
-            x, layer_state = layer(x, layer_state)
-            final.append(layer_state)
+            state = self.initial_state(batch_size, x.new_empty(0, dtype=next(self.parameters()).dtype))
+        if masks is None:
+            masks = self.draw_masks(batch_size, x)
+        directions = 2 if self.bidirectional else 1
+        final: list[State] = []
+        for depth in range(len(self.layers)):
+            if depth > 0 and self.dropout:
+                if not self.locked_dropout:
+                    x = nn.functional.dropout(x, self.dropout, self.training)
+                elif self.training:
+                    (mask,) = masks[len(cells) + depth - 1]
+                    x = x * mask
+            outputs = []
+            for index in range(depth * directions, (depth + 1) * directions):
+                backwards = index % directions == 1
+                y, cell_state = self._run(
+                    cells[index], reverse(x, lengths) if backwards else x, state[index], lengths, masks[index]
+                )
+                outputs.append(reverse(y, lengths) if backwards else y)
+                final.append(cell_state)
+            y = outputs[0] if directions == 1 else torch.cat(outputs, dim=-1)
+            x = x + y if self.residual and depth > 0 else y
         return x, tuple(final)
+
+    def _run(self, cell: Cell, x: Tensor, state: State, lengths: Tensor | None, masks: Masks) -> tuple[Tensor, State]:
+        steps = math.isqrt(len(x)) if self.recompute == "auto" else self.recompute
+        if steps is None or steps >= len(x) or not torch.is_grad_enabled():
+            return cast(tuple[Tensor, State], cell(x, state, lengths, masks, self.backend))
+        outputs = []
+        for window in x.split(steps):
+            here = None if lengths is None else lengths.clamp(max=len(window))
+            y, state = checkpoint(cell, window, state, here, masks, self.backend, use_reentrant=False)
+            outputs.append(y)
+            lengths = None if lengths is None else (lengths - steps).clamp(min=0)
+        return torch.cat(outputs), state
+
+
+def reverse(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """x: (time, batch, ...) with each sequence turned round; what lies past its end stays where it is."""
+    if lengths is None:
+        return x.flip(0)
+    steps = torch.arange(len(x), device=x.device)[:, None]
+    index = torch.where(steps < lengths, lengths - 1 - steps, steps)
+    return x.gather(0, index.view(*index.shape, *[1] * (x.dim() - 2)).expand_as(x))

@@ -35,6 +35,13 @@ def concatenate(states: list[State]) -> State:
     return map_state(lambda *tensors: torch.cat(tensors), *states)
 
 
+def where(rows: Tensor, state: State, other: State) -> State:
+    """The rows of `state` where `rows`, (batch,) of bool, is true, and those of `other` elsewhere."""
+    return map_state(
+        lambda one, two: torch.where(rows.view(-1, *[1] * (one.dim() - 1)), one, two.to(one.dtype)), state, other
+    )
+
+
 def reset(state: State, rows: Tensor) -> State:
     """Zero the rows of the batch where `rows`, (batch,) of bool, is true."""
     return map_state(lambda tensor: tensor.masked_fill(rows.view(-1, *[1] * (tensor.dim() - 1)), 0), state)

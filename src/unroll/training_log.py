@@ -170,9 +170,9 @@ class ProgressBar(Callback):
         loss = outputs["loss"].item() * trainer.accumulate_grad_batches
         known = total != float("inf")
         parts = [
-            f"step {step}" + (f"/{total:.0f}" if known else ""),
+            f"{step}/{total:.0f}" if known else f"step {step}",
             *(f"{name} {value:.3f}" for name, value in list(pl_module.metrics(loss).items())[:2]),
-            f"{self._log.throughput:,.0f} {pl_module.unit}/s",
+            f"{self._log.throughput / 1000:,.1f}k {pl_module.unit}/s",
         ]
         if known and rate:
             parts.append(f"{clock((total - step) / rate)} left")

@@ -1,11 +1,16 @@
 """What a cell is."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from unroll.state import State
+from unroll.errors import UsageError
+from unroll.state import State, map_state, where
+
+Masks = tuple[Tensor, ...]
+"""What is drawn once a sequence and given to every step: a dropped recurrent matrix, say. Empty for most cells."""
 
 
 class Cell(nn.Module, ABC):
@@ -16,13 +21,16 @@ class Cell(nn.Module, ABC):
     - `project`: the part that does not depend on the state. It is hoisted out of time: one matrix product for all steps.
     - `step`: the rest.
 
-    `loop` follows from these and is the reference. A faster path overrides `forward` and must equal `loop` in outputs,
-    final state and gradients.
+    `loop` follows from these and is the reference. A faster path is a method of the same signature, named in `paths`; it
+    equals `loop` in outputs, final state and gradients.
 
     Args:
         input_size: number of features of x_t.
         hidden_size: number of units, the features of the output.
     """
+
+    paths: ClassVar[tuple[str, ...]] = ("loop",)
+    """The paths over time that this cell has, the fastest on a CPU first; names of its methods."""
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
@@ -34,7 +42,7 @@ class Cell(nn.Module, ABC):
         """x: (..., input_size), for one step or for all -> (..., p), what `step` takes."""
 
     @abstractmethod
-    def step(self, px_t: Tensor, state: State) -> State:
+    def step(self, px_t: Tensor, state: State, *masks: Tensor) -> State:
         """px_t: (batch, p), the projected input of one step; the state before it -> the state after it."""
 
     def initial_state(self, batch_size: int, like: Tensor) -> State:
@@ -46,22 +54,88 @@ class Cell(nn.Module, ABC):
         h: Tensor = state
         return h
 
-    def loop(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+    def draw_masks(self, batch_size: int, like: Tensor) -> Masks:
+        """What is random in a sequence, drawn once for all of its steps; nothing by default."""
+        return ()
+
+    def loop(self, x: Tensor, state: State, lengths: Tensor | None = None, masks: Masks = ()) -> tuple[Tensor, State]:
         """The recurrence as written, a step after the other.
 
         Args:
             x: (time, batch, input_size).
             state: the state before the first step.
+            lengths: (batch,) of int: how many steps each sequence has, 0 to time; None: all. Past its end a sequence's
+                state stands still, and its outputs are zero.
+            masks: as `draw_masks` returned them.
 
         Returns:
             The outputs (time, batch, hidden_size) and the state after the last step.
         """
         outputs = []
-        for px_t in self.project(x).unbind(0):
-            state = self.step(px_t, state)
-            outputs.append(self.output(state))
+        for t, px_t in enumerate(self.project(x).unbind(0)):
+            new = self.step(px_t, state, *masks)
+            y = self.output(new)
+            if lengths is None:
+                state = new
+            else:
+                within = t < lengths
+                state = where(within, new, state)
+                y = where(within, y, torch.zeros_like(y))
+            outputs.append(y)
         return torch.stack(outputs), state
 
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        """As `loop`, by the fastest path that this cell has."""
-        return self.loop(x, state)
+    def path(self, x: Tensor, lengths: Tensor | None) -> str:
+        """The path that is fastest for an input like this."""
+        return self.paths[0]
+
+    def check_backend(self, backend: str) -> None:
+        """Does this cell have the path that someone asks for?
+
+        Raises:
+            UsageError: it does not.
+        """
+        if backend != "auto" and backend not in self.paths:
+            raise UsageError(
+                f"model.backend={backend}: {type(self).__name__} has no such path over time; "
+                f"Valid: auto, {', '.join(self.paths)}"
+            )
+
+    def forward(
+        self,
+        x: Tensor,
+        state: State,
+        lengths: Tensor | None = None,
+        masks: Masks | None = None,
+        backend: str = "auto",
+    ) -> tuple[Tensor, State]:
+        """As `loop`, by the path that `backend` names; `auto` takes the fastest. Masks are drawn if none are given."""
+        if masks is None:
+            masks = self.draw_masks(x.shape[1], x)
+        # Half precision ends where state is carried on: autocast may answer in it, and a caller may bring it.
+        kind = next(self.parameters()).dtype
+        state = map_state(lambda tensor: tensor.to(kind), state)
+        y, final = getattr(self, self.path(x, lengths) if backend == "auto" else backend)(x, state, lengths, masks)
+        return y, map_state(lambda tensor: tensor.to(kind), final)
+
+
+def at_ends(trajectory: Tensor, initial: Tensor, lengths: Tensor | None) -> Tensor:
+    """The values after each sequence's last step.
+
+    Args:
+        trajectory: (time, batch, ...), after each step.
+        initial: (batch, ...), before the first: the answer for a sequence of length 0.
+        lengths: see `Cell.loop`.
+    """
+    if lengths is None:
+        return trajectory[-1]
+    rows = torch.arange(len(lengths), device=lengths.device)
+    final = trajectory[(lengths - 1).clamp(min=0), rows]
+    return where(lengths > 0, final, initial)
+
+
+def cut_outputs(y: Tensor, lengths: Tensor | None) -> Tensor:
+    """Outputs (time, batch, features) with zeros past each sequence's end."""
+    if lengths is None:
+        return y
+    steps = torch.arange(len(y), device=lengths.device)[:, None]
+    return y.masked_fill((steps >= lengths)[:, :, None], 0)

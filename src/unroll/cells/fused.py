@@ -1,12 +1,14 @@
 """Cells whose equations torch has as a fused kernel (oneDNN on a CPU, cuDNN on a GPU)."""
 
-from typing import Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from unroll.cells.base import Cell
-from unroll.state import State, map_state
+from unroll.cells.base import Cell, Masks, at_ends, cut_outputs
+from unroll.state import State, map_state, where
 
 RecurrentInit = Literal["orthogonal", "identity", "uniform"]
 
@@ -20,11 +22,16 @@ class FusedCell(Cell):
         recurrent_init: how the recurrent matrix starts, a block a gate: `orthogonal` (Saxe et al. 2014), which keeps
             the length of what it maps; `identity` (Le et al. 2015, for ReLU units); or `uniform`, torch's own start for
             all parameters. With the first two, input weights start as Glorot & Bengio (2010) and biases at zero.
+        weight_drop: probability that an entry of U is dropped, drawn once a sequence (DropConnect; Merity et al. 2018).
     """
 
-    def __init__(self, layer: nn.RNNBase, gates: int, recurrent_init: RecurrentInit) -> None:
-        super().__init__(layer.input_size, layer.hidden_size)
+    paths: ClassVar[tuple[str, ...]] = ("fused", "analytic", "loop")
+
+    def __init__(self, layer: nn.RNNBase, gates: int, recurrent_init: RecurrentInit, weight_drop: float) -> None:
+        Cell.__init__(self, layer.input_size, layer.hidden_size)
         self.layer = layer
+        self.gates = gates
+        self.weight_drop = weight_drop
         if recurrent_init == "uniform":
             return
         for name, parameter in layer.named_parameters():
@@ -59,11 +66,31 @@ class FusedCell(Cell):
         return cast(Tensor, self.layer.bias_hh_l0) if self.layer.bias else None
 
     def project(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.W, self.b_W)
+        return F.linear(x, self.W, None if self.b_W is None or self.b_U is None else self.b_W + self.b_U)
 
-    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        # torch's layers carry a dimension for their layers and directions: here always 1. Under autocast the kernel
-        # answers in half precision; what is carried on stays in the parameters' own type.
-        kind = self.W.dtype
-        y, final = self.layer(x, map_state(lambda tensor: tensor.unsqueeze(0).to(kind), state))
-        return y, map_state(lambda tensor: tensor.squeeze(0).to(kind), final)
+    def path(self, x: Tensor, lengths: Tensor | None) -> str:
+        # On a CPU packing is slow; where h is all of the state, its last value is read from the outputs instead.
+        needs_packing = lengths is not None and "analytic" in self.paths and x.device.type == "cpu"
+        return "analytic" if needs_packing else "fused"
+
+    def fused(self, x: Tensor, state: State, lengths: Tensor | None, masks: Masks) -> tuple[Tensor, State]:
+        """As `loop`, by torch's kernel."""
+        # torch's layers carry a dimension for their layers and directions: here always 1.
+        first = map_state(lambda tensor: tensor.unsqueeze(0), state)
+        if lengths is None or isinstance(state, Tensor):
+            y, final = self._call(x, first, masks)
+            final = map_state(lambda tensor: tensor.squeeze(0), final)
+            return cut_outputs(y, lengths), final if lengths is None else at_ends(y, state, lengths)
+        packed = pack_padded_sequence(x, lengths.clamp(min=1).cpu(), enforce_sorted=False)
+        packed_y, final = self._call(packed, first, masks)
+        y, _ = pad_packed_sequence(packed_y, total_length=len(x))
+        final = map_state(lambda tensor: tensor.squeeze(0), final)
+        return cut_outputs(y, lengths), where(lengths > 0, final, state)
+
+    def _call(self, x: Any, state: State, masks: Masks) -> tuple[Any, State]:
+        if masks:
+            return cast(tuple[Any, State], functional_call(self.layer, {"weight_hh_l0": masks[0]}, (x, state)))
+        return cast(tuple[Any, State], self.layer(x, state))
+
+    def draw_masks(self, batch_size: int, like: Tensor) -> Masks:
+        return (F.dropout(self.U, self.weight_drop),) if self.training and self.weight_drop else ()

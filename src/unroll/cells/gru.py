@@ -1,11 +1,14 @@
 """The gated recurrent unit (Cho et al. 2014; with the reset gate behind the product, as cuDNN and torch have it)."""
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from unroll.cells.fused import FusedCell, RecurrentInit
+from unroll.schema import Probability
 from unroll.state import State
 
 
@@ -21,7 +24,10 @@ class GRU(FusedCell):
         input_size, hidden_size: see `Cell`.
         bias: whether there are biases.
         recurrent_init: see `FusedCell`.
+        weight_drop: see `UnitwiseCell`.
     """
+
+    paths: ClassVar[tuple[str, ...]] = ("fused", "loop")
 
     def __init__(
         self,
@@ -29,13 +35,18 @@ class GRU(FusedCell):
         hidden_size: PositiveInt,
         bias: bool = True,
         recurrent_init: RecurrentInit = "orthogonal",
+        weight_drop: Probability = 0.0,
     ) -> None:
-        super().__init__(nn.GRU(input_size, hidden_size, bias=bias), gates=3, recurrent_init=recurrent_init)
+        super().__init__(nn.GRU(input_size, hidden_size, bias=bias), 3, recurrent_init, weight_drop)
 
-    def step(self, px_t: Tensor, state: State) -> State:
+    def project(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.W, self.b_W)
+
+    def step(self, px_t: Tensor, state: State, *masks: Tensor) -> State:
         h = state
+        (U,) = masks or (self.U,)
         r_x, z_x, n_x = px_t.chunk(3, dim=-1)
-        r_h, z_h, n_h = F.linear(h, self.U, self.b_U).chunk(3, dim=-1)
+        r_h, z_h, n_h = F.linear(h, U, self.b_U).chunk(3, dim=-1)
         r = torch.sigmoid(r_x + r_h)
         z = torch.sigmoid(z_x + z_h)
         n = torch.tanh(n_x + r * n_h)

@@ -1,15 +1,16 @@
 """Long short-term memory (Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000)."""
 
 import torch
-import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from unroll.cells.fused import FusedCell, RecurrentInit
+from unroll.cells.unitwise import AnalyticCell, sigmoid_backward, tanh_backward
+from unroll.schema import Probability
 from unroll.state import State
 
 
-class LSTM(FusedCell):
+class LSTM(FusedCell, AnalyticCell):  # type: ignore[misc]  # W and U are the layer's own here
     """The state is (h, c), each (batch, hidden_size).
 
         i_t = sigmoid(W_i x_t + U_i h_{t-1} + b_i)      input gate
@@ -25,6 +26,7 @@ class LSTM(FusedCell):
             with recurrent_init="uniform", which is torch's own start.
         bias: whether there are biases.
         recurrent_init: see `FusedCell`.
+        weight_drop: see `UnitwiseCell`.
     """
 
     def __init__(
@@ -34,9 +36,10 @@ class LSTM(FusedCell):
         forget_bias: float = 1.0,
         bias: bool = True,
         recurrent_init: RecurrentInit = "orthogonal",
+        weight_drop: Probability = 0.0,
     ) -> None:
         layer = nn.LSTM(input_size, hidden_size, bias=bias)
-        super().__init__(layer, gates=4, recurrent_init=recurrent_init)
+        super().__init__(layer, 4, recurrent_init, weight_drop)
         if self.b_W is not None and recurrent_init != "uniform":
             self.b_W.data[hidden_size : 2 * hidden_size] = forget_bias
 
@@ -44,14 +47,21 @@ class LSTM(FusedCell):
         zeros = like.new_zeros(batch_size, self.hidden_size)
         return zeros, zeros
 
-    def output(self, state: State) -> Tensor:
-        h: Tensor
-        h, _ = state
-        return h
-
-    def step(self, px_t: Tensor, state: State) -> State:
-        h, c = state
-        i, f, g, o = (px_t + F.linear(h, self.U, self.b_U)).chunk(4, dim=-1)
+    def update(self, a_t: Tensor, state: State) -> State:
+        i, f, g, o = a_t.chunk(4, dim=-1)
+        _, c = state
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-        h = torch.sigmoid(o) * torch.tanh(c)
-        return h, c
+        return torch.sigmoid(o) * torch.tanh(c), c
+
+    def update_backward(self, a_t: Tensor, state: State, new: State, d_new: State, d_a: Tensor) -> State:
+        i, f, g, o = a_t.chunk(4, dim=-1)
+        i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
+        d_i, d_f, d_g, d_o = d_a.chunk(4, dim=-1)
+        (_, c_before), (_, c), (d_h, d_c) = state, new, d_new
+        tanh_c = torch.tanh(c)
+        d_c = d_c + tanh_backward(d_h * o, tanh_c)
+        sigmoid_backward(d_h * tanh_c, o, out=d_o)
+        sigmoid_backward(d_c * g, i, out=d_i)
+        sigmoid_backward(d_c * c_before, f, out=d_f)
+        tanh_backward(d_c * i, g, out=d_g)
+        return None, d_c * f

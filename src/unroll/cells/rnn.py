@@ -3,15 +3,18 @@
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from unroll.cells.fused import FusedCell, RecurrentInit
+from unroll.cells.unitwise import AnalyticCell, tanh_backward
+from unroll.schema import Probability
 from unroll.state import State
 
+Nonlinearity = Literal["tanh", "relu"]
 
-class RNN(FusedCell):
+
+class RNN(FusedCell, AnalyticCell):  # type: ignore[misc]  # W and U are the layer's own here
     """h_t = f(W x_t + U h_{t-1} + b), with f = tanh or ReLU.
 
     Args:
@@ -19,20 +22,28 @@ class RNN(FusedCell):
         nonlinearity: f.
         bias: whether there is a b (torch's layers have two, which add).
         recurrent_init: see `FusedCell`. ReLU units want `identity`: h_t then starts as a sum over its inputs.
+        weight_drop: see `UnitwiseCell`.
     """
 
     def __init__(
         self,
         input_size: PositiveInt,
         hidden_size: PositiveInt,
-        nonlinearity: Literal["tanh", "relu"] = "tanh",
+        nonlinearity: Nonlinearity = "tanh",
         bias: bool = True,
         recurrent_init: RecurrentInit = "orthogonal",
+        weight_drop: Probability = 0.0,
     ) -> None:
         layer = nn.RNN(input_size, hidden_size, nonlinearity=nonlinearity, bias=bias)
-        super().__init__(layer, gates=1, recurrent_init=recurrent_init)
-        self.f = torch.tanh if nonlinearity == "tanh" else torch.relu
+        super().__init__(layer, 1, recurrent_init, weight_drop)
+        self.nonlinearity = nonlinearity
 
-    def step(self, px_t: Tensor, state: State) -> State:
-        h = state
-        return self.f(px_t + F.linear(h, self.U, self.b_U))
+    def update(self, a_t: Tensor, state: State) -> State:
+        return torch.tanh(a_t) if self.nonlinearity == "tanh" else torch.relu(a_t)
+
+    def update_backward(self, a_t: Tensor, state: State, new: State, d_new: State, d_a: Tensor) -> State:
+        if self.nonlinearity == "tanh":
+            tanh_backward(d_new, new, out=d_a)
+        else:
+            torch.mul(d_new, new > 0, out=d_a)
+        return None

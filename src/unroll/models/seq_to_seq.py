@@ -53,12 +53,12 @@ class SeqToSeq(nn.Module):
             nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(embedding_size))
             self.embedding.weight.requires_grad_(not freeze_embedding)
         self.recurrent = recurrent(input_size=embedding_size or vocab_size)
-        self.output = nn.Linear(self.recurrent.hidden_size, vocab_size)
+        self.output = nn.Linear(self.recurrent.output_size, vocab_size)
         if tie_weights:
-            if self.embedding is None or embedding_size != self.recurrent.hidden_size:
+            if self.embedding is None or embedding_size != self.recurrent.output_size:
                 raise UsageError(
                     f"task.tie_weights=true needs task.embedding_size equal to model.hidden_size: "
-                    f"they are {embedding_size} and {self.recurrent.hidden_size}"
+                    f"they are {embedding_size} and {self.recurrent.output_size}"
                 )
             self.output.weight = self.embedding.weight
         self.input_dropout = nn.Dropout(input_dropout)
@@ -73,7 +73,7 @@ class SeqToSeq(nn.Module):
         return self.recurrent(self.input_dropout(x), state)
 
     def readout(self, y: Tensor) -> Tensor:
-        """y: (..., hidden_size) -> logits (..., vocab_size): log-probabilities up to a constant."""
+        """y: (..., output_size) -> logits (..., vocab_size): log-probabilities up to a constant."""
         return self.output(self.output_dropout(y))
 
     def forward(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:

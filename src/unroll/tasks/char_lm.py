@@ -35,6 +35,9 @@ class CharLM(Task):
             scores every character all the same, unless truncation.carry_state is off too: then windows are all there is.
         embedding_size: width of the characters' embedding; None feeds one-hot vectors.
         freeze_embedding, tie_weights, input_dropout, output_dropout: see `SeqToSeq`.
+
+    Raises:
+        UsageError: a bidirectional stack.
     """
 
     def __init__(
@@ -58,6 +61,9 @@ class CharLM(Task):
         self.model = SeqToSeq(
             spec.size, recurrent, embedding_size, freeze_embedding, tie_weights, input_dropout, output_dropout
         )
+
+        if self.model.recurrent.bidirectional:
+            raise UsageError("model.bidirectional=true: would read the very character that it is to predict")
 
     def loss(self, batch: Window, state: State | None) -> Loss:
         y, carried = run_window(self.model.hidden, batch.tokens, state, batch.advance)

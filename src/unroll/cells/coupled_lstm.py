@@ -1,0 +1,59 @@
+"""The LSTM that forgets as much as it takes in (Greff et al. 2017, section III: CIFG)."""
+
+import torch
+from pydantic import PositiveInt
+from torch import Tensor
+
+from unroll.cells.unitwise import AnalyticCell, sigmoid_backward, tanh_backward
+from unroll.schema import Probability
+from unroll.state import State
+
+
+class CoupledLSTM(AnalyticCell):
+    """The state is (h, c), each (batch, hidden_size). `LSTM` with i_t = 1 - f_t:
+
+        f_t = sigmoid(W_f x_t + U_f h_{t-1} + b_f)
+        g_t =    tanh(W_g x_t + U_g h_{t-1} + b_g)
+        o_t = sigmoid(W_o x_t + U_o h_{t-1} + b_o)
+        c_t = f_t * c_{t-1} + (1 - f_t) * g_t
+        h_t = o_t * tanh(c_t)
+
+    Args:
+        input_size, hidden_size: see `Cell`.
+        forget_bias: where b_f starts.
+        weight_drop: see `UnitwiseCell`.
+    """
+
+    def __init__(
+        self,
+        input_size: PositiveInt,
+        hidden_size: PositiveInt,
+        forget_bias: float = 1.0,
+        weight_drop: Probability = 0.0,
+    ) -> None:
+        super().__init__(input_size, hidden_size, 3, weight_drop=weight_drop)
+        assert self.b is not None
+        self.b.data[:hidden_size] = forget_bias
+
+    def initial_state(self, batch_size: int, like: Tensor) -> State:
+        zeros = like.new_zeros(batch_size, self.hidden_size)
+        return zeros, zeros
+
+    def update(self, a_t: Tensor, state: State) -> State:
+        f, g, o = a_t.chunk(3, dim=-1)
+        _, c = state
+        f, g = torch.sigmoid(f), torch.tanh(g)
+        c = f * c + (1 - f) * g
+        return torch.sigmoid(o) * torch.tanh(c), c
+
+    def update_backward(self, a_t: Tensor, state: State, new: State, d_new: State, d_a: Tensor) -> State:
+        f, g, o = a_t.chunk(3, dim=-1)
+        f, g, o = torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
+        d_f, d_g, d_o = d_a.chunk(3, dim=-1)
+        (_, c_before), (_, c), (d_h, d_c) = state, new, d_new
+        tanh_c = torch.tanh(c)
+        d_c = d_c + tanh_backward(d_h * o, tanh_c)
+        sigmoid_backward(d_h * tanh_c, o, out=d_o)
+        sigmoid_backward(d_c * (c_before - g), f, out=d_f)
+        tanh_backward(d_c * (1 - f), g, out=d_g)
+        return None, d_c * f

@@ -1,0 +1,56 @@
+"""The minimal GRU (Feng et al. 2024, "Were RNNs All We Needed?", section 3.1): gates see the input only."""
+
+import torch
+import torch.nn.functional as F
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from unroll.cells.linear import LinearCell
+from unroll.cells.unitwise import sigmoid_backward
+from unroll.state import State
+
+
+class MinGRU(LinearCell):
+    """The state is h, (batch, hidden_size).
+
+        z_t = sigmoid(W_z x_t + b_z)              update gate
+        n_t = W_n x_t + b_n                       candidate
+        h_t = (1 - z_t) * h_{t-1} + z_t * n_t
+
+    The paper's form in linear space: its candidate is not squashed, nor does it have to be positive.
+
+    Args:
+        input_size, hidden_size: see `Cell`.
+        memory: how many steps a unit remembers at the start, about: z starts at 1 / memory.
+        bias: whether there are biases; without, `memory` is not used.
+    """
+
+    def __init__(
+        self, input_size: PositiveInt, hidden_size: PositiveInt, memory: float = 2.0, bias: bool = True
+    ) -> None:
+        super().__init__(input_size, hidden_size)
+        self.W = nn.Parameter(torch.empty(2 * hidden_size, input_size))
+        for block in self.W.data.chunk(2):
+            nn.init.xavier_uniform_(block)
+        self.b = nn.Parameter(torch.zeros(2 * hidden_size)) if bias else None
+        if self.b is not None:
+            self.b.data[:hidden_size] = torch.logit(torch.tensor(1 / memory))
+
+    def project(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.W, self.b)
+
+    def coefficients(self, px: Tensor) -> tuple[Tensor, Tensor]:
+        z, n = px.chunk(2, dim=-1)
+        return torch.sigmoid(-z), torch.sigmoid(z) * n
+
+    def update(self, px_t: Tensor, state: State) -> State:
+        z, n = px_t.chunk(2, dim=-1)
+        return torch.lerp(state, n.to(state.dtype), torch.sigmoid(z).to(state.dtype))
+
+    def update_backward(self, px_t: Tensor, state: State, new: State, d_new: State, d_px: Tensor) -> State:
+        z, n = px_t.chunk(2, dim=-1)
+        z = torch.sigmoid(z)
+        d_z, d_n = d_px.chunk(2, dim=-1)
+        torch.mul(d_new, z, out=d_n)
+        sigmoid_backward((n - state).mul_(d_new), z, out=d_z)
+        return d_new - d_new * z

@@ -1,0 +1,50 @@
+"""The real-gated linear recurrent unit (De et al. 2024, "Griffin", section 2.4, equations 1 to 4)."""
+
+import torch
+import torch.nn.functional as F
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from unroll.cells.linear import LinearCell
+
+_C = 8.0
+
+
+class RGLRU(LinearCell):
+    """The state is h, (batch, hidden_size).
+
+        u_t = V x_t                                           the block's input projection
+        r_t = sigmoid(W_a u_t + b_a)                          recurrence gate
+        i_t = sigmoid(W_x u_t + b_x)                          input gate
+        log a_t = -c softplus(Lambda) * r_t,  c = 8
+        h_t = a_t * h_{t-1} + sqrt(1 - a_t^2) * (i_t * u_t)
+
+    Args:
+        input_size, hidden_size: see `Cell`.
+        decay: [lowest, highest]: a^c of the units starts evenly spread between them (the paper: 0.9 to 0.999).
+    """
+
+    def __init__(
+        self, input_size: PositiveInt, hidden_size: PositiveInt, decay: tuple[float, float] = (0.9, 0.999)
+    ) -> None:
+        super().__init__(input_size, hidden_size)
+        self.V = nn.Parameter(nn.init.xavier_uniform_(torch.empty(hidden_size, input_size)))
+        self.W = nn.Parameter(torch.empty(2 * hidden_size, hidden_size))
+        for block in self.W.data.chunk(2):
+            nn.init.xavier_uniform_(block)
+        self.b = nn.Parameter(torch.zeros(2 * hidden_size))
+        # a^c = exp(-c softplus(Lambda)) at r = 1.
+        softplus = -torch.linspace(*decay, hidden_size).log() / _C
+        self.Lambda = nn.Parameter(softplus.expm1().log())
+
+    def project(self, x: Tensor) -> Tensor:
+        u = F.linear(x, self.V)
+        r, i = torch.sigmoid(F.linear(u, self.W, self.b)).chunk(2, dim=-1)
+        log_a = -_C * F.softplus(self.Lambda) * r
+        # 1 - a^2 without the cancellation that a near 1 brings.
+        scale = (-torch.expm1(2 * log_a)).clamp(min=torch.finfo(log_a.dtype).tiny).sqrt()
+        return torch.cat([log_a.exp(), scale * (i * u)], dim=-1)
+
+    def coefficients(self, px: Tensor) -> tuple[Tensor, Tensor]:
+        a, b = px.chunk(2, dim=-1)
+        return a, b

@@ -1,0 +1,59 @@
+"""Zoneout (Krueger et al. 2017): at each step some units keep what they had."""
+
+from collections.abc import Callable
+
+import torch
+from pydantic import PositiveInt
+from torch import Tensor
+
+from unroll.cells.base import Cell, Masks
+from unroll.schema import Probability
+from unroll.state import State
+
+
+class Zoneout(Cell):
+    """Around any cell: every unit of every part of its state keeps its value of before with that part's probability.
+
+    What is kept is drawn anew at each step; in evaluation the expectation is taken: p * before + (1 - p) * after.
+
+    Args:
+        input_size, hidden_size: see `Cell`.
+        cell: makes the cell within: called as `cell(input_size, hidden_size)`.
+        probabilities: one for each part of its state, in the state's order: for an LSTM those of h and c.
+    """
+
+    def __init__(
+        self,
+        input_size: PositiveInt,
+        hidden_size: PositiveInt,
+        cell: Callable[[int, int], Cell],
+        probabilities: list[Probability],
+    ) -> None:
+        super().__init__(input_size, hidden_size)
+        self.cell = cell(input_size, hidden_size)
+        self.probabilities = probabilities
+
+    def initial_state(self, batch_size: int, like: Tensor) -> State:
+        return self.cell.initial_state(batch_size, like)
+
+    def output(self, state: State) -> Tensor:
+        return self.cell.output(state)
+
+    def draw_masks(self, batch_size: int, like: Tensor) -> Masks:
+        return self.cell.draw_masks(batch_size, like)
+
+    def project(self, x: Tensor) -> Tensor:
+        return self.cell.project(x)
+
+    def step(self, px_t: Tensor, state: State, *masks: Tensor) -> State:
+        new = self.cell.step(px_t, state, *masks)
+        if isinstance(state, Tensor):
+            (p,) = self.probabilities
+            return self._keep(state, new, p)
+        return tuple(self._keep(*parts) for parts in zip(state, new, self.probabilities, strict=True))
+
+    def _keep(self, before: Tensor, after: Tensor, p: float) -> Tensor:
+        after = after.to(before.dtype)
+        if self.training:
+            return torch.where(torch.rand_like(before) < p, before, after)
+        return torch.lerp(after, before, p)
