@@ -23,7 +23,7 @@ def check(config: dict[str, Any]) -> None:
     Raises:
         UsageError: one is not.
     """
-    hints = {"seed": NonNegativeInt, "test": bool, "init_from": str | None}
+    hints = {"seed": NonNegativeInt, "test": bool, "free_speed": bool, "init_from": str | None}
     for key, hint in hints.items():
         schema.check_value(key, config[key], hint)
     schema.check(config)

@@ -13,7 +13,7 @@ from unroll.building import build_data, load_spec
 from unroll.checkpoint import AtomicCheckpointIO
 from unroll.errors import UsageError, UserError
 from unroll.job import measured, quiet
-from unroll.machine import keep_freed_memory
+from unroll.machine import free_speed
 from unroll.runs import load, read_config
 from unroll.writing import written_whole
 
@@ -38,7 +38,8 @@ def evaluate(folder: Path, split: str, checkpoint: str, data_path: str | None, d
             raise UserError(f"--data-path: the data of {folder} is built in, it has no path")
         config["data"]["path"] = data_path
     quiet()
-    keep_freed_memory()
+    if config["free_speed"]:
+        free_speed()
     task = load(folder, checkpoint)
     data = build_data(config)
     data.prepare_data()

@@ -25,7 +25,7 @@ from unroll.checkpoint import AtomicCheckpointIO, read_checkpoint
 from unroll.data.text_stream import TextStream
 from unroll.errors import UsageError, UserError, did_you_mean, door
 from unroll.insight.learning_curve import draw_learning_curve
-from unroll.machine import git_commit, keep_freed_memory
+from unroll.machine import free_speed, git_commit
 from unroll.metrics_csv import MetricsCSV
 from unroll.recurrent import Recurrent
 from unroll.runs import BUDGET_KEYS, SUMMARY, checkpoint_path, discard, load_weights, read_config
@@ -53,7 +53,7 @@ def run(folder: Path) -> None:
     config = read_config(folder)
     resumed = checkpoint_path(folder, "last").exists()
     quiet()
-    keep_freed_memory()
+    settings = free_speed() if config["free_speed"] else "torch's own"
     try:
         check(config)
         data, task, trainer, training_log = _build(config, folder, resumed)
@@ -65,7 +65,7 @@ def run(folder: Path) -> None:
             data.save_spec(folder)
         _log_to(folder / "train.log")
     told = f"{_title(config)}: {_parameters(task):,} parameters, {_paths(task, trainer)} path over time"
-    for line in [told, *data.describe()]:
+    for line in [told, f"settings: {settings}", *data.describe()]:
         log.info(line)
     last = checkpoint_path(folder, "last") if resumed else None
     if last is not None and (folder / SUMMARY).exists():

@@ -4,12 +4,12 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor
 
-from unroll.cells.unitwise import AnalyticCell, sigmoid_backward, tanh_backward
+from unroll.cells.unitwise import Gates, UnitwiseCell
 from unroll.schema import Probability
 from unroll.state import State
 
 
-class CoupledLSTM(AnalyticCell):
+class CoupledLSTM(UnitwiseCell):
     """The state is (h, c), each (batch, hidden_size). `LSTM` with i_t = 1 - f_t:
 
         f_t = sigmoid(W_f x_t + U_f h_{t-1} + b_f)
@@ -31,7 +31,7 @@ class CoupledLSTM(AnalyticCell):
         forget_bias: float = 1.0,
         weight_drop: Probability = 0.0,
     ) -> None:
-        super().__init__(input_size, hidden_size, 3, weight_drop=weight_drop)
+        super().__init__(input_size, hidden_size, ("sigmoid", "tanh", "sigmoid"), weight_drop=weight_drop)
         assert self.b is not None
         self.b.data[:hidden_size] = forget_bias
 
@@ -39,21 +39,16 @@ class CoupledLSTM(AnalyticCell):
         zeros = like.new_zeros(batch_size, self.hidden_size)
         return zeros, zeros
 
-    def update(self, a_t: Tensor, state: State) -> State:
-        f, g, o = a_t.chunk(3, dim=-1)
+    def update(self, gates: Gates, state: State) -> State:
+        f, g, o = gates
         _, c = state
-        f, g = torch.sigmoid(f), torch.tanh(g)
-        c = f * c + (1 - f) * g
-        return torch.sigmoid(o) * torch.tanh(c), c
+        c = torch.lerp(g.to(c.dtype), c, f.to(c.dtype))
+        return o * torch.tanh(c), c
 
-    def update_backward(self, a_t: Tensor, state: State, new: State, d_new: State, d_a: Tensor) -> State:
-        f, g, o = a_t.chunk(3, dim=-1)
-        f, g, o = torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
-        d_f, d_g, d_o = d_a.chunk(3, dim=-1)
+    def update_backward(self, gates: Gates, state: State, new: State, d_new: State) -> tuple[Gates, State]:
+        f, g, o = gates
         (_, c_before), (_, c), (d_h, d_c) = state, new, d_new
         tanh_c = torch.tanh(c)
-        d_c = d_c + tanh_backward(d_h * o, tanh_c)
-        sigmoid_backward(d_h * tanh_c, o, out=d_o)
-        sigmoid_backward(d_c * (c_before - g), f, out=d_f)
-        tanh_backward(d_c * (1 - f), g, out=d_g)
-        return None, d_c * f
+        d_c = d_c + torch.ops.aten.tanh_backward(d_h * o, tanh_c)
+        kept = d_c * f
+        return (d_c * (c_before - g), d_c - kept, d_h * tanh_c), (None, kept)

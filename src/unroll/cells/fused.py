@@ -8,17 +8,18 @@ from torch.func import functional_call
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from unroll.cells.base import Cell, Masks, at_ends, cut_outputs
+from unroll.cells.unitwise import Activation, UnitwiseCell
 from unroll.state import State, map_state, where
 
 RecurrentInit = Literal["orthogonal", "identity", "uniform"]
 
 
-class FusedCell(Cell):
+class FusedCell(UnitwiseCell):
     """A cell with torch's own layer inside: its parameters, in torch's layout, and its kernel as the fast path.
 
     Args:
         layer: a torch.nn.RNN, LSTM or GRU of one layer and one direction.
-        gates: how many blocks of hidden_size rows its matrices have.
+        gates: their activations, a block of hidden_size rows each; see `UnitwiseCell`.
         recurrent_init: how the recurrent matrix starts, a block a gate: `orthogonal` (Saxe et al. 2014), which keeps
             the length of what it maps; `identity` (Le et al. 2015, for ReLU units); or `uniform`, torch's own start for
             all parameters. With the first two, input weights start as Glorot & Bengio (2010) and biases at zero.
@@ -27,7 +28,13 @@ class FusedCell(Cell):
 
     paths: ClassVar[tuple[str, ...]] = ("fused", "analytic", "loop")
 
-    def __init__(self, layer: nn.RNNBase, gates: int, recurrent_init: RecurrentInit, weight_drop: float) -> None:
+    def __init__(
+        self,
+        layer: nn.RNNBase,
+        gates: tuple[Activation, ...],
+        recurrent_init: RecurrentInit,
+        weight_drop: float,
+    ) -> None:
         Cell.__init__(self, layer.input_size, layer.hidden_size)
         self.layer = layer
         self.gates = gates
@@ -35,7 +42,7 @@ class FusedCell(Cell):
         if recurrent_init == "uniform":
             return
         for name, parameter in layer.named_parameters():
-            for block in parameter.data.chunk(gates):
+            for block in parameter.data.chunk(len(gates)):
                 if "bias" in name:
                     nn.init.zeros_(block)
                 elif "weight_ih" in name:
@@ -45,13 +52,15 @@ class FusedCell(Cell):
                 else:
                     nn.init.orthogonal_(block)
 
+    # The layer's own parameters by the names that the equations have.
+
     @property
-    def W(self) -> Tensor:
+    def W(self) -> Tensor:  # type: ignore[override]
         """Input weights, (gates * hidden_size, input_size)."""
         return cast(Tensor, self.layer.weight_ih_l0)
 
     @property
-    def U(self) -> Tensor:
+    def U(self) -> Tensor:  # type: ignore[override]
         """Recurrent weights, (gates * hidden_size, hidden_size)."""
         return cast(Tensor, self.layer.weight_hh_l0)
 
@@ -91,6 +100,3 @@ class FusedCell(Cell):
         if masks:
             return cast(tuple[Any, State], functional_call(self.layer, {"weight_hh_l0": masks[0]}, (x, state)))
         return cast(tuple[Any, State], self.layer(x, state))
-
-    def draw_masks(self, batch_size: int, like: Tensor) -> Masks:
-        return (F.dropout(self.U, self.weight_drop),) if self.training and self.weight_drop else ()

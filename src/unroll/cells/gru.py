@@ -8,6 +8,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from unroll.cells.fused import FusedCell, RecurrentInit
+from unroll.cells.unitwise import Gates
 from unroll.schema import Probability
 from unroll.state import State
 
@@ -37,7 +38,9 @@ class GRU(FusedCell):
         recurrent_init: RecurrentInit = "orthogonal",
         weight_drop: Probability = 0.0,
     ) -> None:
-        super().__init__(nn.GRU(input_size, hidden_size, bias=bias), 3, recurrent_init, weight_drop)
+        super().__init__(
+            nn.GRU(input_size, hidden_size, bias=bias), ("sigmoid", "sigmoid", "tanh"), recurrent_init, weight_drop
+        )
 
     def project(self, x: Tensor) -> Tensor:
         return F.linear(x, self.W, self.b_W)
@@ -51,3 +54,6 @@ class GRU(FusedCell):
         z = torch.sigmoid(z_x + z_h)
         n = torch.tanh(n_x + r * n_h)
         return (1 - z) * n + z * h
+
+    def update(self, gates: Gates, state: State) -> State:
+        raise NotImplementedError("the candidate takes the products of x and of h apart: see step")

@@ -1,11 +1,13 @@
 """The GRU with layer normalization (Ba et al. 2016, supplementary material, equations 23 to 25)."""
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from unroll.cells.unitwise import UnitwiseCell
+from unroll.cells.unitwise import Gates, UnitwiseCell
 from unroll.schema import Probability
 from unroll.state import State
 
@@ -24,8 +26,10 @@ class LayerNormGRU(UnitwiseCell):
         weight_drop: see `UnitwiseCell`.
     """
 
+    paths: ClassVar[tuple[str, ...]] = ("loop",)
+
     def __init__(self, input_size: PositiveInt, hidden_size: PositiveInt, weight_drop: Probability = 0.0) -> None:
-        super().__init__(input_size, hidden_size, 3, weight_drop=weight_drop)
+        super().__init__(input_size, hidden_size, ("sigmoid", "sigmoid", "tanh"), weight_drop=weight_drop)
         self.g_W, self.g_U = (nn.Parameter(torch.ones(3 * hidden_size)) for _ in range(2))
 
     def _normalize(self, a: Tensor, gain: Tensor) -> Tensor:
@@ -45,5 +49,5 @@ class LayerNormGRU(UnitwiseCell):
         n = torch.tanh(n_x + r * n_h)
         return (1 - z) * n + z * state
 
-    def update(self, a_t: Tensor, state: State) -> State:
+    def update(self, gates: Gates, state: State) -> State:
         raise NotImplementedError("the candidate takes the products of x and of h apart: see step")

@@ -1,11 +1,13 @@
 """The LSTM with layer normalization (Ba et al. 2016, supplementary material, equations 20 to 22)."""
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from unroll.cells.unitwise import UnitwiseCell
+from unroll.cells.unitwise import Gates, UnitwiseCell
 from unroll.schema import Probability
 from unroll.state import State
 
@@ -25,6 +27,8 @@ class LayerNormLSTM(UnitwiseCell):
         weight_drop: see `UnitwiseCell`.
     """
 
+    paths: ClassVar[tuple[str, ...]] = ("loop",)
+
     def __init__(
         self,
         input_size: PositiveInt,
@@ -32,7 +36,7 @@ class LayerNormLSTM(UnitwiseCell):
         forget_bias: float = 1.0,
         weight_drop: Probability = 0.0,
     ) -> None:
-        super().__init__(input_size, hidden_size, 4, weight_drop=weight_drop)
+        super().__init__(input_size, hidden_size, ("sigmoid", "sigmoid", "tanh", "sigmoid"), weight_drop=weight_drop)
         assert self.b is not None
         self.b.data[hidden_size : 2 * hidden_size] = forget_bias
         self.g_W, self.g_U = (nn.Parameter(torch.ones(4 * hidden_size)) for _ in range(2))
@@ -48,10 +52,10 @@ class LayerNormLSTM(UnitwiseCell):
     def step(self, px_t: Tensor, state: State, *masks: Tensor) -> State:
         (U,) = masks or (self.U,)
         h, _ = state
-        return self.update(px_t + F.layer_norm(F.linear(h, U), self.g_U.shape, self.g_U), state)
+        return self.update(self.activate(px_t + F.layer_norm(F.linear(h, U), self.g_U.shape, self.g_U)), state)
 
-    def update(self, a_t: Tensor, state: State) -> State:
-        i, f, g, o = a_t.chunk(4, dim=-1)
+    def update(self, gates: Gates, state: State) -> State:
+        i, f, g, o = gates
         _, c = state
-        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-        return torch.sigmoid(o) * torch.tanh(F.layer_norm(c, self.g_c.shape, self.g_c, self.b_c)), c
+        c = f * c + i * g
+        return o * torch.tanh(F.layer_norm(c, self.g_c.shape, self.g_c, self.b_c)), c

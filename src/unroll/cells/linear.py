@@ -4,10 +4,10 @@ from abc import abstractmethod
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unroll.cells.base import Cell, Masks, at_ends, cut_outputs
-from unroll.cells.unitwise import run_analytic
+from unroll.cells.unitwise import Activation, Gates, run_analytic
 from unroll.state import State
 
 
@@ -34,19 +34,23 @@ class LinearCell(Cell):
         a, b = self.coefficients(px_t)
         return a * state + b
 
-    # What `run_analytic` takes. The default serves cells whose projection is [a | b]; others write their own derivative.
+    # What `run_analytic` takes, see `UnitwiseCell`. As it stands here it serves cells whose projection is [a | b].
 
-    def update(self, px_t: Tensor, state: State) -> State:
-        """As `step`."""
-        return self.step(px_t, state)
+    gates: tuple[Activation, ...] = ("linear", "linear")
 
-    def update_backward(self, px_t: Tensor, state: State, new: State, d_new: State, d_px: Tensor) -> State:
-        """See `UnitwiseCell.update_backward`."""
-        a, _ = px_t.chunk(2, dim=-1)
-        d_a, d_b = d_px.chunk(2, dim=-1)
-        torch.mul(d_new, state, out=d_a)
-        d_b.copy_(d_new)
-        return d_new * a
+    def update_parameters(self) -> tuple[nn.Parameter, ...]:
+        """None."""
+        return ()
+
+    def update(self, gates: Gates, state: State) -> State:
+        """The gates of one step; the state before it -> the state after it."""
+        a, b = gates
+        return torch.addcmul(b, a, state)
+
+    def update_backward(self, gates: Gates, state: State, new: State, d_new: State) -> tuple[Gates, State]:
+        """The derivative of `update`."""
+        a, _ = gates
+        return (d_new * state, d_new), d_new * a
 
     def analytic(self, x: Tensor, state: State, lengths: Tensor | None, masks: Masks) -> tuple[Tensor, State]:
         """As `loop`, with the derivative in closed form."""

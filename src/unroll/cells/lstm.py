@@ -5,12 +5,12 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from unroll.cells.fused import FusedCell, RecurrentInit
-from unroll.cells.unitwise import AnalyticCell, sigmoid_backward, tanh_backward
+from unroll.cells.unitwise import Gates
 from unroll.schema import Probability
 from unroll.state import State
 
 
-class LSTM(FusedCell, AnalyticCell):  # type: ignore[misc]  # W and U are the layer's own here
+class LSTM(FusedCell):
     """The state is (h, c), each (batch, hidden_size).
 
         i_t = sigmoid(W_i x_t + U_i h_{t-1} + b_i)      input gate
@@ -39,7 +39,7 @@ class LSTM(FusedCell, AnalyticCell):  # type: ignore[misc]  # W and U are the la
         weight_drop: Probability = 0.0,
     ) -> None:
         layer = nn.LSTM(input_size, hidden_size, bias=bias)
-        super().__init__(layer, 4, recurrent_init, weight_drop)
+        super().__init__(layer, ("sigmoid", "sigmoid", "tanh", "sigmoid"), recurrent_init, weight_drop)
         if self.b_W is not None and recurrent_init != "uniform":
             self.b_W.data[hidden_size : 2 * hidden_size] = forget_bias
 
@@ -47,21 +47,15 @@ class LSTM(FusedCell, AnalyticCell):  # type: ignore[misc]  # W and U are the la
         zeros = like.new_zeros(batch_size, self.hidden_size)
         return zeros, zeros
 
-    def update(self, a_t: Tensor, state: State) -> State:
-        i, f, g, o = a_t.chunk(4, dim=-1)
+    def update(self, gates: Gates, state: State) -> State:
+        i, f, g, o = gates
         _, c = state
-        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-        return torch.sigmoid(o) * torch.tanh(c), c
+        c = torch.addcmul(f * c, i, g)
+        return o * torch.tanh(c), c
 
-    def update_backward(self, a_t: Tensor, state: State, new: State, d_new: State, d_a: Tensor) -> State:
-        i, f, g, o = a_t.chunk(4, dim=-1)
-        i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
-        d_i, d_f, d_g, d_o = d_a.chunk(4, dim=-1)
+    def update_backward(self, gates: Gates, state: State, new: State, d_new: State) -> tuple[Gates, State]:
+        i, f, g, o = gates
         (_, c_before), (_, c), (d_h, d_c) = state, new, d_new
         tanh_c = torch.tanh(c)
-        d_c = d_c + tanh_backward(d_h * o, tanh_c)
-        sigmoid_backward(d_h * tanh_c, o, out=d_o)
-        sigmoid_backward(d_c * g, i, out=d_i)
-        sigmoid_backward(d_c * c_before, f, out=d_f)
-        tanh_backward(d_c * i, g, out=d_g)
-        return None, d_c * f
+        d_c = d_c + torch.ops.aten.tanh_backward(d_h * o, tanh_c)
+        return (d_c * g, d_c * c_before, d_c * i, d_h * tanh_c), (None, d_c * f)

@@ -6,7 +6,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from unroll.cells.linear import LinearCell
-from unroll.cells.unitwise import sigmoid_backward
+from unroll.cells.unitwise import Activation, Gates
 from unroll.state import State
 
 
@@ -43,14 +43,13 @@ class MinGRU(LinearCell):
         z, n = px.chunk(2, dim=-1)
         return torch.sigmoid(-z), torch.sigmoid(z) * n
 
-    def update(self, px_t: Tensor, state: State) -> State:
-        z, n = px_t.chunk(2, dim=-1)
-        return torch.lerp(state, n.to(state.dtype), torch.sigmoid(z).to(state.dtype))
+    gates: tuple[Activation, ...] = ("sigmoid", "linear")
 
-    def update_backward(self, px_t: Tensor, state: State, new: State, d_new: State, d_px: Tensor) -> State:
-        z, n = px_t.chunk(2, dim=-1)
-        z = torch.sigmoid(z)
-        d_z, d_n = d_px.chunk(2, dim=-1)
-        torch.mul(d_new, z, out=d_n)
-        sigmoid_backward((n - state).mul_(d_new), z, out=d_z)
-        return d_new - d_new * z
+    def update(self, gates: Gates, state: State) -> State:
+        z, n = gates
+        return torch.lerp(state, n.to(state.dtype), z.to(state.dtype))
+
+    def update_backward(self, gates: Gates, state: State, new: State, d_new: State) -> tuple[Gates, State]:
+        z, n = gates
+        d_n = d_new * z
+        return (d_new * (n - state), d_n), d_new - d_n

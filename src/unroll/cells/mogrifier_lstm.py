@@ -1,11 +1,13 @@
 """The Mogrifier LSTM (Melis et al. 2020, section 2): x and h gate each other before they meet."""
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from unroll.cells.unitwise import UnitwiseCell
+from unroll.cells.unitwise import Gates, UnitwiseCell
 from unroll.state import State
 
 
@@ -25,6 +27,8 @@ class MogrifierLSTM(UnitwiseCell):
         forget_bias: where b_f starts.
     """
 
+    paths: ClassVar[tuple[str, ...]] = ("loop",)
+
     def __init__(
         self,
         input_size: PositiveInt,
@@ -33,7 +37,7 @@ class MogrifierLSTM(UnitwiseCell):
         rank: PositiveInt | None,
         forget_bias: float = 1.0,
     ) -> None:
-        super().__init__(input_size, hidden_size, 4)
+        super().__init__(input_size, hidden_size, ("sigmoid", "sigmoid", "tanh", "sigmoid"))
         assert self.b is not None
         self.b.data[hidden_size : 2 * hidden_size] = forget_bias
 
@@ -59,10 +63,10 @@ class MogrifierLSTM(UnitwiseCell):
                 x = 2 * torch.sigmoid(gate(h)) * x
             else:
                 h = 2 * torch.sigmoid(gate(x)) * h
-        return self.update(F.linear(x, self.W, self.b) + F.linear(h, self.U), state)
+        return self.update(self.activate(F.linear(x, self.W, self.b) + F.linear(h, self.U)), state)
 
-    def update(self, a_t: Tensor, state: State) -> State:
-        i, f, g, o = a_t.chunk(4, dim=-1)
+    def update(self, gates: Gates, state: State) -> State:
+        i, f, g, o = gates
         _, c = state
-        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-        return torch.sigmoid(o) * torch.tanh(c), c
+        c = f * c + i * g
+        return o * torch.tanh(c), c

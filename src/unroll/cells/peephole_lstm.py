@@ -4,7 +4,7 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from unroll.cells.unitwise import UnitwiseCell
+from unroll.cells.unitwise import Gates, UnitwiseCell
 from unroll.schema import Probability
 from unroll.state import State
 
@@ -27,7 +27,7 @@ class PeepholeLSTM(UnitwiseCell):
         forget_bias: float = 1.0,
         weight_drop: Probability = 0.0,
     ) -> None:
-        super().__init__(input_size, hidden_size, 4, weight_drop=weight_drop)
+        super().__init__(input_size, hidden_size, ("linear", "linear", "tanh", "linear"), weight_drop=weight_drop)
         assert self.b is not None
         self.b.data[hidden_size : 2 * hidden_size] = forget_bias
         self.p_i, self.p_f, self.p_o = (nn.Parameter(torch.zeros(hidden_size)) for _ in range(3))
@@ -36,10 +36,13 @@ class PeepholeLSTM(UnitwiseCell):
         zeros = like.new_zeros(batch_size, self.hidden_size)
         return zeros, zeros
 
-    def update(self, a_t: Tensor, state: State) -> State:
-        i, f, g, o = a_t.chunk(4, dim=-1)
+    def update_parameters(self) -> tuple[nn.Parameter, ...]:
+        return self.p_i, self.p_f, self.p_o
+
+    def update(self, gates: Gates, state: State) -> State:
+        i, f, g, o = gates  # the peepholes come before the activation of i, f and o
         _, c = state
         i = torch.sigmoid(i + self.p_i * c)
         f = torch.sigmoid(f + self.p_f * c)
-        c = f * c + i * torch.tanh(g)
+        c = f * c + i * g
         return torch.sigmoid(o + self.p_o * c) * torch.tanh(c), c

@@ -2,19 +2,18 @@
 
 from typing import Literal
 
-import torch
 from pydantic import PositiveInt
-from torch import Tensor, nn
+from torch import nn
 
 from unroll.cells.fused import FusedCell, RecurrentInit
-from unroll.cells.unitwise import AnalyticCell, tanh_backward
+from unroll.cells.unitwise import Gates
 from unroll.schema import Probability
 from unroll.state import State
 
 Nonlinearity = Literal["tanh", "relu"]
 
 
-class RNN(FusedCell, AnalyticCell):  # type: ignore[misc]  # W and U are the layer's own here
+class RNN(FusedCell):
     """h_t = f(W x_t + U h_{t-1} + b), with f = tanh or ReLU.
 
     Args:
@@ -35,15 +34,11 @@ class RNN(FusedCell, AnalyticCell):  # type: ignore[misc]  # W and U are the lay
         weight_drop: Probability = 0.0,
     ) -> None:
         layer = nn.RNN(input_size, hidden_size, nonlinearity=nonlinearity, bias=bias)
-        super().__init__(layer, 1, recurrent_init, weight_drop)
-        self.nonlinearity = nonlinearity
+        super().__init__(layer, (nonlinearity,), recurrent_init, weight_drop)
 
-    def update(self, a_t: Tensor, state: State) -> State:
-        return torch.tanh(a_t) if self.nonlinearity == "tanh" else torch.relu(a_t)
+    def update(self, gates: Gates, state: State) -> State:
+        (h,) = gates
+        return h
 
-    def update_backward(self, a_t: Tensor, state: State, new: State, d_new: State, d_a: Tensor) -> State:
-        if self.nonlinearity == "tanh":
-            tanh_backward(d_new, new, out=d_a)
-        else:
-            torch.mul(d_new, new > 0, out=d_a)
-        return None
+    def update_backward(self, gates: Gates, state: State, new: State, d_new: State) -> tuple[Gates, State]:
+        return (d_new,), None

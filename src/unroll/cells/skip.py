@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from unroll.cells.base import Masks, cut_outputs
 from unroll.cells.rnn import Nonlinearity
-from unroll.cells.unitwise import AnalyticCell, run_analytic, tanh_backward
+from unroll.cells.unitwise import Gates, UnitwiseCell, run_analytic
 from unroll.schema import Probability
 from unroll.state import State
 
 
-class Skip(AnalyticCell):
+class Skip(UnitwiseCell):
     """h_t = f(W x_t + U_1 h_{t-1} + U_d h_{t-d} + b), or without the edge of length 1: f(W x_t + U_d h_{t-d} + b).
 
     Along the edge of length d a gradient passes tau steps in tau / d factors. Without the other edge the sequence falls
@@ -42,9 +42,8 @@ class Skip(AnalyticCell):
         bias: bool = True,
         weight_drop: Probability = 0.0,
     ) -> None:
-        super().__init__(input_size, hidden_size, 1, bias, weight_drop)
+        super().__init__(input_size, hidden_size, (nonlinearity,), bias, weight_drop)
         self.distance = distance
-        self.nonlinearity = nonlinearity
         self.U_1 = nn.Parameter(nn.init.orthogonal_(torch.empty(hidden_size, hidden_size))) if recent else None
         if self.U_1 is not None:
             # Both edges together start with the length of what they map, as one alone does.
@@ -64,18 +63,15 @@ class Skip(AnalyticCell):
         a_t = px_t + F.linear(state[:, 0], U)
         if self.U_1 is not None:
             a_t = a_t + F.linear(state[:, -1], self.U_1)
-        h = self.update(a_t, state)
+        (h,) = self.activate(a_t)
         return torch.cat([state[:, 1:], h[:, None].to(state.dtype)], dim=1)
 
-    def update(self, a_t: Tensor, state: State) -> State:
-        return torch.tanh(a_t) if self.nonlinearity == "tanh" else torch.relu(a_t)
+    def update(self, gates: Gates, state: State) -> State:
+        (h,) = gates
+        return h
 
-    def update_backward(self, a_t: Tensor, state: State, new: State, d_new: State, d_a: Tensor) -> State:
-        if self.nonlinearity == "tanh":
-            tanh_backward(d_new, new, out=d_a)
-        else:
-            torch.mul(d_new, new > 0, out=d_a)
-        return None
+    def update_backward(self, gates: Gates, state: State, new: State, d_new: State) -> tuple[Gates, State]:
+        return (d_new,), None
 
     def interleaved(self, x: Tensor, state: State, lengths: Tensor | None, masks: Masks) -> tuple[Tensor, State]:
         """As `loop`: d sequences side by side, time / d steps long."""
