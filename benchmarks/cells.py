@@ -55,7 +55,7 @@ class UserLSTM(UnitwiseCell):
         zeros = like.new_zeros(batch_size, self.hidden_size)
         return zeros, zeros
 
-    def update(self, gates: tuple[Tensor, ...], state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def update(self, gates: tuple[Tensor, ...], state: tuple[Tensor, Tensor], *_: Tensor) -> tuple[Tensor, Tensor]:
         i, f, g, o = gates
         c = f * state[1] + i * g
         return o * torch.tanh(c), c
@@ -111,6 +111,7 @@ def all_cells(size: int) -> None:
     modules: dict[str, nn.Module] = {name: layer(size, size) for name, layer in LAYERS.items()}
     modules |= {model: built(model, size) for model in groups()["model"]}
     modules["user_lstm"] = Recurrent(size, size, UserLSTM)
+    modules["lstm by its analytic path"] = built("lstm", size, "model.backend=analytic")
     seconds = medians({name: runner(module, x) for name, module in modules.items()}, options.repeats)
     lstm_bytes = saved_bytes(modules["nn.LSTM"], x)
     print(
@@ -122,10 +123,6 @@ def all_cells(size: int) -> None:
         ratios = [seconds[name] / seconds[peer] for peer in ("nn.LSTM", "nn.RNN")]
         kept = saved_bytes(module, x) / lstm_bytes
         print(f"| {name} | {path} | {ratios[0]:.2f} | {ratios[1]:.2f} | {kept:.2f} |", flush=True)
-    modules["lstm, analytic"] = built("lstm", size, "model.backend=analytic")
-    pair = medians({name: runner(modules[name], x) for name in ("nn.LSTM", "lstm, analytic")}, options.repeats)
-    kept = saved_bytes(modules["lstm, analytic"], x) / lstm_bytes
-    print(f"| lstm | analytic | {pair['lstm, analytic'] / pair['nn.LSTM']:.2f} | | {kept:.2f} |", flush=True)
 
 
 def long_sequences(size: int) -> None:

@@ -39,16 +39,8 @@ class CoupledLSTM(UnitwiseCell):
         zeros = like.new_zeros(batch_size, self.hidden_size)
         return zeros, zeros
 
-    def update(self, gates: Gates, state: State) -> State:
+    def update(self, gates: Gates, state: State, *parameters: Tensor) -> State:
         f, g, o = gates
         _, c = state
         c = torch.lerp(g.to(c.dtype), c, f.to(c.dtype))
         return o * torch.tanh(c), c
-
-    def update_backward(self, gates: Gates, state: State, new: State, d_new: State) -> tuple[Gates, State]:
-        f, g, o = gates
-        (_, c_before), (_, c), (d_h, d_c) = state, new, d_new
-        tanh_c = torch.tanh(c)
-        d_c = d_c + torch.ops.aten.tanh_backward(d_h * o, tanh_c)
-        kept = d_c * f
-        return (d_c * (c_before - g), d_c - kept, d_h * tanh_c), (None, kept)

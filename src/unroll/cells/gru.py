@@ -55,5 +55,5 @@ class GRU(FusedCell):
         n = torch.tanh(n_x + r * n_h)
         return (1 - z) * n + z * h
 
-    def update(self, gates: Gates, state: State) -> State:
+    def update(self, gates: Gates, state: State, *parameters: Tensor) -> State:
         raise NotImplementedError("the candidate takes the products of x and of h apart: see step")

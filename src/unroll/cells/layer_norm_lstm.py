@@ -54,7 +54,7 @@ class LayerNormLSTM(UnitwiseCell):
         h, _ = state
         return self.update(self.activate(px_t + F.layer_norm(F.linear(h, U), self.g_U.shape, self.g_U)), state)
 
-    def update(self, gates: Gates, state: State) -> State:
+    def update(self, gates: Gates, state: State, *parameters: Tensor) -> State:
         i, f, g, o = gates
         _, c = state
         c = f * c + i * g

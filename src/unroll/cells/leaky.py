@@ -5,7 +5,7 @@ from typing import cast
 
 import torch
 from pydantic import PositiveInt
-from torch import nn
+from torch import Tensor, nn
 
 from unroll.cells.rnn import Nonlinearity
 from unroll.cells.unitwise import Gates, UnitwiseCell
@@ -49,9 +49,9 @@ class Leaky(UnitwiseCell):
         self.leak = nn.Parameter(torch.logit(leak)) if learned else nn.Buffer(leak)
         self.learned = learned
 
-    def update_parameters(self) -> tuple[nn.Parameter, ...]:
-        return (cast(nn.Parameter, self.leak),) if self.learned else ()
+    def update_parameters(self) -> tuple[Tensor, ...]:
+        return (cast(Tensor, self.leak),)
 
-    def update(self, gates: Gates, state: State) -> State:
-        (f,) = gates
-        return torch.lerp(state, f.to(state.dtype), torch.sigmoid(self.leak) if self.learned else self.leak)
+    def update(self, gates: Gates, state: State, *parameters: Tensor) -> State:
+        (f,), (leak,) = gates, parameters
+        return torch.lerp(state, f.to(state.dtype), torch.sigmoid(leak) if self.learned else leak)

@@ -4,7 +4,7 @@ from abc import abstractmethod
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from unroll.cells.base import Cell, Masks, at_ends, cut_outputs
 from unroll.cells.unitwise import Activation, Gates, run_analytic
@@ -38,19 +38,14 @@ class LinearCell(Cell):
 
     gates: tuple[Activation, ...] = ("linear", "linear")
 
-    def update_parameters(self) -> tuple[nn.Parameter, ...]:
+    def update_parameters(self) -> tuple[Tensor, ...]:
         """None."""
         return ()
 
-    def update(self, gates: Gates, state: State) -> State:
+    def update(self, gates: Gates, state: State, *parameters: Tensor) -> State:
         """The gates of one step; the state before it -> the state after it."""
         a, b = gates
         return torch.addcmul(b, a, state)
-
-    def update_backward(self, gates: Gates, state: State, new: State, d_new: State) -> tuple[Gates, State]:
-        """The derivative of `update`."""
-        a, _ = gates
-        return (d_new * state, d_new), d_new * a
 
     def analytic(self, x: Tensor, state: State, lengths: Tensor | None, masks: Masks) -> tuple[Tensor, State]:
         """As `loop`, with the derivative in closed form."""

@@ -47,15 +47,8 @@ class LSTM(FusedCell):
         zeros = like.new_zeros(batch_size, self.hidden_size)
         return zeros, zeros
 
-    def update(self, gates: Gates, state: State) -> State:
+    def update(self, gates: Gates, state: State, *parameters: Tensor) -> State:
         i, f, g, o = gates
         _, c = state
         c = torch.addcmul(f * c, i, g)
         return o * torch.tanh(c), c
-
-    def update_backward(self, gates: Gates, state: State, new: State, d_new: State) -> tuple[Gates, State]:
-        i, f, g, o = gates
-        (_, c_before), (_, c), (d_h, d_c) = state, new, d_new
-        tanh_c = torch.tanh(c)
-        d_c = d_c + torch.ops.aten.tanh_backward(d_h * o, tanh_c)
-        return (d_c * g, d_c * c_before, d_c * i, d_h * tanh_c), (None, d_c * f)

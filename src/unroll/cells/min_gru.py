@@ -45,11 +45,6 @@ class MinGRU(LinearCell):
 
     gates: tuple[Activation, ...] = ("sigmoid", "linear")
 
-    def update(self, gates: Gates, state: State) -> State:
+    def update(self, gates: Gates, state: State, *parameters: Tensor) -> State:
         z, n = gates
         return torch.lerp(state, n.to(state.dtype), z.to(state.dtype))
-
-    def update_backward(self, gates: Gates, state: State, new: State, d_new: State) -> tuple[Gates, State]:
-        z, n = gates
-        d_n = d_new * z
-        return (d_new * (n - state), d_n), d_new - d_n

@@ -65,7 +65,7 @@ class MogrifierLSTM(UnitwiseCell):
                 h = 2 * torch.sigmoid(gate(x)) * h
         return self.update(self.activate(F.linear(x, self.W, self.b) + F.linear(h, self.U)), state)
 
-    def update(self, gates: Gates, state: State) -> State:
+    def update(self, gates: Gates, state: State, *parameters: Tensor) -> State:
         i, f, g, o = gates
         _, c = state
         c = f * c + i * g

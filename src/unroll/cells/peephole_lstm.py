@@ -36,13 +36,14 @@ class PeepholeLSTM(UnitwiseCell):
         zeros = like.new_zeros(batch_size, self.hidden_size)
         return zeros, zeros
 
-    def update_parameters(self) -> tuple[nn.Parameter, ...]:
+    def update_parameters(self) -> tuple[Tensor, ...]:
         return self.p_i, self.p_f, self.p_o
 
-    def update(self, gates: Gates, state: State) -> State:
+    def update(self, gates: Gates, state: State, *parameters: Tensor) -> State:
+        p_i, p_f, p_o = parameters
         i, f, g, o = gates  # the peepholes come before the activation of i, f and o
         _, c = state
-        i = torch.sigmoid(i + self.p_i * c)
-        f = torch.sigmoid(f + self.p_f * c)
+        i = torch.sigmoid(i + p_i * c)
+        f = torch.sigmoid(f + p_f * c)
         c = f * c + i * g
-        return torch.sigmoid(o + self.p_o * c) * torch.tanh(c), c
+        return torch.sigmoid(o + p_o * c) * torch.tanh(c), c

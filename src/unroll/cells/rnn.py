@@ -3,7 +3,7 @@
 from typing import Literal
 
 from pydantic import PositiveInt
-from torch import nn
+from torch import Tensor, nn
 
 from unroll.cells.fused import FusedCell, RecurrentInit
 from unroll.cells.unitwise import Gates
@@ -36,9 +36,6 @@ class RNN(FusedCell):
         layer = nn.RNN(input_size, hidden_size, nonlinearity=nonlinearity, bias=bias)
         super().__init__(layer, (nonlinearity,), recurrent_init, weight_drop)
 
-    def update(self, gates: Gates, state: State) -> State:
+    def update(self, gates: Gates, state: State, *parameters: Tensor) -> State:
         (h,) = gates
         return h
-
-    def update_backward(self, gates: Gates, state: State, new: State, d_new: State) -> tuple[Gates, State]:
-        return (d_new,), None

@@ -66,12 +66,9 @@ class Skip(UnitwiseCell):
         (h,) = self.activate(a_t)
         return torch.cat([state[:, 1:], h[:, None].to(state.dtype)], dim=1)
 
-    def update(self, gates: Gates, state: State) -> State:
+    def update(self, gates: Gates, state: State, *parameters: Tensor) -> State:
         (h,) = gates
         return h
-
-    def update_backward(self, gates: Gates, state: State, new: State, d_new: State) -> tuple[Gates, State]:
-        return (d_new,), None
 
     def interleaved(self, x: Tensor, state: State, lengths: Tensor | None, masks: Masks) -> tuple[Tensor, State]:
         """As `loop`: d sequences side by side, time / d steps long."""

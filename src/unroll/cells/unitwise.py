@@ -1,12 +1,15 @@
 """Cells in which all but one product acts on each unit by itself, and their fast path."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from itertools import groupby
 from typing import Any, ClassVar, Literal, cast
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from unroll.cells.base import Cell, Masks, at_ends, cut_outputs
 from unroll.state import State
@@ -22,8 +25,7 @@ class UnitwiseCell(Cell):
     A subclass names its gates' activations and writes `update`. A state of several parts is a tuple that begins with h.
 
     The analytic path is a loop that builds no graph, keeps only the gates and the states, and has one product for U's
-    gradient after the loop instead of one a step. The derivative of `update` comes from autograd, a step at a time;
-    `update_backward` in closed form makes it faster.
+    gradient after the loop instead of one a step. The derivative of `update` is written down once from what autograd does.
 
     Args:
         input_size, hidden_size: see `Cell`.
@@ -55,24 +57,12 @@ class UnitwiseCell(Cell):
             nn.init.orthogonal_(block)
 
     @abstractmethod
-    def update(self, gates: Gates, state: State) -> State:
+    def update(self, gates: Gates, state: State, *parameters: Tensor) -> State:
         """gates: (batch, hidden_size) each; the state before the step -> the state after it. Changes nothing in place."""
 
-    def update_parameters(self) -> tuple[nn.Parameter, ...]:
-        """The parameters that `update` itself reads; none for most."""
+    def update_parameters(self) -> tuple[Tensor, ...]:
+        """What else `update` is given: parameters that it reads, (hidden_size,) each; none for most."""
         return ()
-
-    def update_backward(self, gates: Gates, state: State, new: State, d_new: State) -> tuple[Gates, State]:
-        """The derivative of `update`, without a graph: by hand where a subclass overrides this.
-
-        Args:
-            gates, state, new: what `update` was given and what it returned.
-            d_new: the loss's gradient for `new`, in its shape.
-
-        Returns:
-            The gradients for `gates` and for `state`, in their shapes; None for a part that has none.
-        """
-        raise NotImplementedError
 
     def project(self, x: Tensor) -> Tensor:
         return F.linear(x, self.W, self.b)
@@ -82,7 +72,8 @@ class UnitwiseCell(Cell):
 
     def step(self, px_t: Tensor, state: State, *masks: Tensor) -> State:
         (U,) = masks or (self.U,)
-        return self.update(self.activate(px_t + F.linear(self.output(state), U)), state)
+        gates = self.activate(px_t + F.linear(self.output(state), U))
+        return self.update(gates, state, *self.update_parameters())
 
     def activate(self, a_t: Tensor) -> Gates:
         """a_t: (..., gates * hidden_size) -> the gates, (..., hidden_size) each."""
@@ -110,7 +101,7 @@ def run_analytic(cell: Any, px: Tensor, U: Tensor | None, state: State, lengths:
     """The loop over a cell's `update`, and back over its derivative.
 
     Args:
-        cell: has gates, update, update_parameters and update_backward, as `UnitwiseCell`.
+        cell: has gates, update and update_parameters, as `UnitwiseCell`.
         px: (time, batch, gates * hidden_size), the projected input.
         U: the recurrent matrix; None where gates see the input only.
         state, lengths: see `Cell.loop`.
@@ -134,14 +125,19 @@ class _Analytic(torch.autograd.Function):
             gates = px if U is None and set(cell.gates) == {"linear"} else torch.empty_like(px)
             if U_t is None and gates is not px:
                 gates.copy_(px)
-                _activate(cell.gates, gates)
+                for activate, block in _runs(cell.gates, gates):
+                    activate(block)
+            # Views of every step are taken at once: one by one, in the loop, they would cost as much as its arithmetic.
+            gates_of = list(zip(*(block.unbind(0) for block in gates.chunk(len(cell.gates), -1)), strict=True))
+            runs = [(activate, block.unbind(0)) for activate, block in _runs(cell.gates, gates)]
             now: Any = initial
             kept: list[tuple[Tensor, ...]] = []
-            for px_t, gates_t in zip(px.unbind(0), gates.unbind(0), strict=True):
+            for t, (px_t, a_t) in enumerate(zip(px.unbind(0), gates.unbind(0), strict=True)):
                 if U_t is not None:
-                    torch.addmm(px_t, now[0].to(px.dtype), U_t, out=gates_t)
-                    _activate(cell.gates, gates_t)
-                new = cell.update(gates_t.chunk(len(cell.gates), -1), now[0] if count == 1 else now)
+                    torch.addmm(px_t, now[0].to(px.dtype), U_t, out=a_t)
+                    for activate, blocks in runs:
+                        activate(blocks[t])
+                new = cell.update(gates_of[t], now[0] if count == 1 else now, *parameters)
                 now = (new,) if count == 1 else new
                 kept.append(now)
         trajectories = tuple(torch.stack(values) for values in zip(*kept, strict=True))
@@ -156,38 +152,37 @@ class _Analytic(torch.autograd.Function):
         cell, count = ctx.cell, ctx.count
         gates, U, *saved = ctx.saved_tensors
         initial, trajectories, parameters = saved[:count], saved[count : 2 * count], saved[2 * count :]
-        by_hand = type(cell).update_backward is not UnitwiseCell.update_backward
-        steps = [values.unbind(0) for values in trajectories]
+        derivative = None
+        befores = [(first, *values.unbind(0)[:-1]) for first, values in zip(initial, trajectories, strict=True)]
         from_above = [None if d is None else d.unbind(0) for d in d_trajectories]
+        gates_of = list(zip(*(block.unbind(0) for block in gates.chunk(len(cell.gates), -1)), strict=True))
         U_here = None if U is None else U.to(gates.dtype)
         d_a = torch.empty_like(gates)
+        d_a_of = d_a.unbind(0)
+        backs = [
+            (_BACKWARD[name], block.unbind(0))
+            for name, block in zip(cell.gates, d_a.chunk(len(cell.gates), -1), strict=True)
+        ]
         d: list[Any] = [None] * count
         d_parameters = [torch.zeros_like(parameter) for parameter in parameters]
         for t in range(len(gates) - 1, -1, -1):
-            new = tuple(values[t] for values in steps)
-            before = tuple(values[t - 1] for values in steps) if t else tuple(initial)
             for part, above in enumerate(from_above):
                 if above is not None:
                     d[part] = above[t] if d[part] is None else d[part] + above[t]
                 elif d[part] is None:
-                    d[part] = torch.zeros_like(new[part])
-            gates_t = gates[t].chunk(len(cell.gates), -1)
-            if not by_hand:
-                d_gates, d, shares = _differentiate(cell, gates_t, before, d, parameters)
-                for total, share in zip(d_parameters, shares, strict=True):
+                    d[part] = torch.zeros_like(initial[part])
+            arguments = [*gates_of[t], *(values[t] for values in befores), *parameters, *d]
+            if derivative is None:
+                derivative = _derivative(cell, count, arguments)
+            answer = derivative(*arguments)
+            for (back, outs), d_gate, gate in zip(backs, answer, gates_of[t], strict=False):
+                back(d_gate, gate, outs[t])
+            d = answer[len(backs) : len(backs) + count]
+            for total, share in zip(d_parameters, answer[len(backs) + count :], strict=True):
+                if share is not None:
                     total += share
-            elif count == 1:
-                d_gates, d_state = cell.update_backward(gates_t, before[0], new[0], d[0])
-                d = [d_state]
-            else:
-                d_gates, d_state = cell.update_backward(gates_t, before, new, tuple(d))
-                d = list(d_state)
-            for name, d_gate, gate, out in zip(
-                cell.gates, d_gates, gates_t, d_a[t].chunk(len(cell.gates), -1), strict=True
-            ):
-                _activation_backward(name, d_gate, gate, out)
             if U_here is not None:
-                through_U = torch.mm(d_a[t], U_here).to(new[0].dtype)
+                through_U = torch.mm(d_a_of[t], U_here).to(initial[0].dtype)
                 d[0] = through_U if d[0] is None else d[0] + through_U
         d_U = None
         if U is not None:
@@ -198,55 +193,108 @@ class _Analytic(torch.autograd.Function):
         return (None, d_a, d_U, None, *d, *d_parameters)
 
 
-def _activate(names: tuple[Activation, ...], a: Tensor) -> None:
-    """In place; neighbours with the same activation at once."""
+_IN_PLACE: dict[str, Callable[[Tensor], Any]] = {
+    "sigmoid": torch.sigmoid_,
+    "tanh": torch.tanh_,
+    "relu": torch.relu_,
+    "linear": lambda a: a,
+}
+
+
+def _runs(names: tuple[Activation, ...], a: Tensor) -> list[tuple[Callable[[Tensor], Any], Tensor]]:
+    """In-place activations and the blocks of `a` that they are for; neighbours with the same one together."""
     width = a.shape[-1] // len(names)
+    found = []
     start = 0
     for name, group in groupby(names):
         stop = start + width * len(list(group))
-        block = a[..., start:stop]
-        if name == "sigmoid":
-            block.sigmoid_()
-        elif name == "tanh":
-            block.tanh_()
-        elif name == "relu":
-            block.relu_()
+        if name != "linear":
+            found.append((_IN_PLACE[name], a[..., start:stop]))
         start = stop
+    return found
 
 
-def _activation_backward(name: Activation, d_gate: Tensor | None, gate: Tensor, out: Tensor) -> None:
-    if d_gate is None:
+def _sigmoid_back(d: Tensor | None, gate: Tensor, out: Tensor) -> None:
+    if d is None:
         out.zero_()
-        return
-    d_gate = d_gate.to(out.dtype)
-    if name == "sigmoid":
-        torch.ops.aten.sigmoid_backward.grad_input(d_gate, gate, grad_input=out)
-    elif name == "tanh":
-        torch.ops.aten.tanh_backward.grad_input(d_gate, gate, grad_input=out)
-    elif name == "relu":
-        torch.mul(d_gate, gate > 0, out=out)
     else:
-        out.copy_(d_gate)
+        torch.ops.aten.sigmoid_backward.grad_input(d, gate, grad_input=out)
 
 
-def _differentiate(
-    cell: Any, gates: Gates, state: tuple[Tensor, ...], d_new: list[Any], parameters: list[Tensor]
-) -> tuple[Gates, list[Any], list[Tensor]]:
-    """The derivative of one `update` by autograd: for gates, state and parameters."""
-    with torch.enable_grad():
-        leaves = [tensor.detach().requires_grad_() for tensor in (*gates, *state)]
-        inside = leaves[: len(gates)], leaves[len(gates) :]
-        answer = cell.update(inside[0], inside[1][0] if len(state) == 1 else tuple(inside[1]))
-        new = (answer,) if len(state) == 1 else answer
-        # A part that is handed on as it is (or from nowhere) has no graph of its own.
-        pairs = [(value, d) for value, d in zip(new, d_new, strict=True) if value.requires_grad]
-        wanted = [*leaves, *cell.update_parameters()]
-        grads = torch.autograd.grad(
-            [value for value, _ in pairs], wanted, [d.to(value.dtype) for value, d in pairs], allow_unused=True
-        )
-    ends = len(gates), len(gates) + len(state)
-    shares = [
-        torch.zeros_like(parameter) if share is None else share
-        for parameter, share in zip(parameters, grads[ends[1] :], strict=True)
-    ]
-    return grads[: ends[0]], list(grads[ends[0] : ends[1]]), shares
+def _tanh_back(d: Tensor | None, gate: Tensor, out: Tensor) -> None:
+    if d is None:
+        out.zero_()
+    else:
+        torch.ops.aten.tanh_backward.grad_input(d, gate, grad_input=out)
+
+
+def _relu_back(d: Tensor | None, gate: Tensor, out: Tensor) -> None:
+    if d is None:
+        out.zero_()
+    else:
+        torch.mul(d, gate > 0, out=out)
+
+
+def _linear_back(d: Tensor | None, gate: Tensor, out: Tensor) -> None:
+    if d is None:
+        out.zero_()
+    else:
+        out.copy_(d)
+
+
+_BACKWARD: dict[str, Callable[[Tensor | None, Tensor, Tensor], None]] = {
+    "sigmoid": _sigmoid_back,
+    "tanh": _tanh_back,
+    "relu": _relu_back,
+    "linear": _linear_back,
+}
+
+
+_derivatives: WeakKeyDictionary[Any, dict[Any, Callable[..., list[Any]]]] = WeakKeyDictionary()
+
+
+def _derivative(cell: Any, count: int, arguments: list[Tensor]) -> Callable[..., list[Any]]:
+    """The derivative of `update` as a straight list of operations, written down once from what autograd does.
+
+    Run a step at a time, autograd itself would cost more than the operations on (batch, hidden_size).
+
+    Args:
+        cell: see `run_analytic`.
+        count: parts of the state.
+        arguments: of a step: gates, state, update's parameters, and gradients for the new state.
+
+    Returns:
+        A function of such arguments; it returns the gradients for gates, state and parameters, None for what has none.
+    """
+    known = _derivatives.setdefault(cell, {})
+    key = tuple((argument.shape, argument.dtype) for argument in arguments)
+    if key not in known:
+        gates, inputs = len(cell.gates), len(arguments) - count
+
+        trained = [parameter.requires_grad for parameter in cell.update_parameters()]
+
+        def back(*tensors: Tensor) -> list[Any]:
+            with torch.enable_grad():
+                leaves = [
+                    tensor.detach().requires_grad_(wanted)
+                    for tensor, wanted in zip(tensors, [True] * (gates + count) + trained, strict=False)
+                ]
+                state = leaves[gates : gates + count]
+                answer = cell.update(
+                    tuple(leaves[:gates]), state[0] if count == 1 else tuple(state), *leaves[gates + count :]
+                )
+                new = (answer,) if count == 1 else answer
+                d_new = [d.to(value.dtype) for value, d in zip(new, tensors[inputs:], strict=True)]
+                wanted = [leaf for leaf in leaves if leaf.requires_grad]
+                found = iter(torch.autograd.grad(new, wanted, d_new, allow_unused=True))
+                return [next(found) if leaf.requires_grad else None for leaf in leaves]
+
+        with torch.enable_grad():
+            traced = make_fx(back)(*arguments)
+        for node in traced.graph.nodes:
+            if node.target is torch.ops.aten.detach.default:
+                node.replace_all_uses_with(node.args[0])
+        traced.graph.eliminate_dead_code()
+        traced.recompile()
+        known[key] = traced.forward
+    return known[key]
