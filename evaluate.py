@@ -31,11 +31,12 @@ def main() -> None:
     parser.add_argument("--checkpoint", default="best", help="best, last, or a file (default: best)")
     parser.add_argument("--data-path", help="where the data lies now, if it has moved since training")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "gpu", "mps"], help="(default: auto)")
+    parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="a package of your own cells")
     options = parser.parse_args()
 
     from unroll.evaluation import evaluate  # after --help: it takes seconds to load
 
-    evaluate(options.run, options.split, options.checkpoint, options.data_path, options.device)
+    evaluate(options.run, options.split, options.checkpoint, options.data_path, options.device, options.trust)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ def main() -> None:
     )
     parser.add_argument("run", type=Path, metavar="RUN", nargs="?", help="the run's folder")
     parser.add_argument("--checkpoint", default="best", help="best, last, or a file (default: best)")
+    parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="a package of your own cells")
     parser.add_argument("-h", "--help", action="store_true", help="show this help; after RUN, with its task's options")
     options, _ = parser.parse_known_args()
     run = runs[0] if runs else options.run
@@ -42,7 +43,7 @@ def main() -> None:
 
     from unroll.runs import load  # after --help: it takes seconds to load
 
-    task = load(run, options.checkpoint)
+    task = load(run, options.checkpoint, options.trust)
     task.add_predict_arguments(parser)
     if options.help:
         parser.print_help()

@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from unroll.composing import CONF, check_overrides, explained, help_text, prepare_resume, write_config
 from unroll.errors import UserError, door
+from unroll.sweep_table import print_sweep
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
@@ -31,29 +32,34 @@ def launch(config: DictConfig) -> None:
         become_job(folder)
     sweep = Path(runtime.sweep.dir).name
     write_config(config, folder, runtime.runtime.choices, runtime.overrides.task, sweep)
+    jobs.append(folder)
     if subprocess.run(job_command(folder)).returncode != 0:
         # Not SystemExit: with an Exception the sweep goes on to its next job.
         raise JobFailed(f"job {runtime.job.num} failed: {folder}")
 
 
 refused: list[Exception] = []
+jobs: list[Path] = []
+"""Of a sweep, those that this process has started."""
 
 
 class JobFailed(UserError):
     """A job of a sweep ended with an error, which it has told itself."""
 
 
-def job_command(folder: Path) -> list[str]:
-    """The command that runs one job."""
-    return [sys.executable, "-m", "unroll.job", str(folder)]
+def job_command(folder: Path, trust: list[str] | None = None) -> list[str]:
+    """The command that runs one job. What this command line has composed may name any code; what a folder holds, ours and
+    that of the packages to `trust`."""
+    flags = ["--own-config"] if trust is None else [f"--trust={package}" for package in trust]
+    return [sys.executable, "-m", "unroll.job", str(folder), *flags]
 
 
-def become_job(folder: Path) -> None:
+def become_job(folder: Path, trust: list[str] | None = None) -> None:
     """Let the job take the place of this process: signals and the exit code are then its own."""
     os.environ.pop("HYDRA_FULL_ERROR", None)
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, job_command(folder))
+    os.execv(sys.executable, job_command(folder, trust))
 
 
 def main() -> None:
@@ -66,9 +72,14 @@ def main() -> None:
         folder = prepare_resume(arguments)
         check_overrides(arguments)
     if folder is not None:
-        become_job(folder)
+        named = [argument.removeprefix("trust=") for argument in arguments if argument.startswith("trust=")]
+        become_job(folder, named)
     with explained():
-        launch()
+        try:
+            launch()
+        finally:
+            if jobs:
+                print_sweep(jobs)
         if refused:
             raise refused[0]
 

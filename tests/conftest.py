@@ -15,6 +15,26 @@ from unroll.composing import CONF, groups, write_config
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("UNROLL_TEST_DATA", ROOT.parent / "shared" / "data"))
 MODELS = groups()["model"]
+SEARCHED: list[str] = []
+"""A folder of a user's own configs: `pytest tests/test_cells.py --config-dir FOLDER` puts its cells to every proof."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--config-dir", help="a folder whose model/*.yaml name cells of your own, to be tested as ours are"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    given = config.getoption("--config-dir")
+    if given:
+        found = sorted(path.stem for path in Path(given).glob("model/*.yaml") if not path.stem.startswith("_"))
+        if not found:
+            raise pytest.UsageError(f"--config-dir {given}: there is no model/*.yaml in it")
+        MODELS.extend(found)
+        SEARCHED.append(f"hydra.searchpath=[file://{Path(given).absolute()}]")
+        sys.path.insert(0, str(Path.cwd()))
+
 
 # Small products do not gain from threads, and processes beside each other lose by them.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -52,7 +72,7 @@ def text(tmp_path: Path) -> Path:
 def composed(*overrides: str, folder: Path | None = None) -> dict:
     """The resolved config of a command line; with a folder, written there as a run's."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("train", list(overrides), return_hydra_config=True)
+        config = compose("train", [*overrides, *SEARCHED], return_hydra_config=True)
     choices = dict(config.hydra.runtime.choices)
     OmegaConf.set_struct(config, False)
     config.pop("hydra")

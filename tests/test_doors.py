@@ -312,6 +312,9 @@ def test_a_sweep_runs_each_job_goes_on_past_a_failing_one_and_says_so(tmp_path):
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     assert "truncation=full needs sequences that end" in result.stderr
+    table = result.stdout[result.stdout.index("choices") :]
+    assert re.search(r"truncation=k16 +\d+\.\d{4} +[\d,]+ +[\d,]+", table)
+    assert re.search(r"truncation=full +failed", table)
     for job, expected in (("0", True), ("1", False), ("2", True)):
         assert (tmp_path / "sweep" / job / "summary.json").exists() is expected
     metrics = json.loads((tmp_path / "sweep/0/summary.json").read_text())["metrics"]

@@ -181,7 +181,7 @@ def prepare_resume(arguments: list[str]) -> Path | None:
         raise UsageError("resume= goes on with one run: leave out -m")
     folder = Path(named[-1].removeprefix("resume=").strip("'\""))
     config = read_config(folder)
-    others = [argument for argument in arguments if not argument.startswith("resume=")]
+    others = [argument for argument in arguments if not argument.startswith(("resume=", "trust="))]
     if not others:
         return folder
     changed = [override.key_or_group for override in OverridesParser.create().parse_overrides(others)]

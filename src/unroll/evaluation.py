@@ -18,7 +18,9 @@ from unroll.runs import load, read_config
 from unroll.writing import written_whole
 
 
-def evaluate(folder: Path, split: str, checkpoint: str, data_path: str | None, device: str) -> dict[str, float]:
+def evaluate(
+    folder: Path, split: str, checkpoint: str, data_path: str | None, device: str, trust: list[str]
+) -> dict[str, float]:
     """Score a run's checkpoint, print a table, and write it to evaluation/SPLIT.json, or SPLIT-CHECKPOINT.json
     for another than the best.
 
@@ -28,6 +30,7 @@ def evaluate(folder: Path, split: str, checkpoint: str, data_path: str | None, d
         checkpoint: `best`, `last`, or a file.
         data_path: replaces the config's data.path.
         device: Lightning's accelerator.
+        trust: see `unroll.load`.
 
     Raises:
         UserError: the folder is no run's, or its data is gone or has changed.
@@ -40,7 +43,7 @@ def evaluate(folder: Path, split: str, checkpoint: str, data_path: str | None, d
     quiet()
     if config["free_speed"]:
         free_speed()
-    task = load(folder, checkpoint)
+    task = load(folder, checkpoint, trust)
     data = build_data(config)
     data.prepare_data()
     if data.spec != load_spec(config, folder):

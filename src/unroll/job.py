@@ -3,6 +3,7 @@
 The same in a sweep, under DDP (each process comes through here) and on resuming.
 """
 
+import argparse
 import json
 import logging
 import os
@@ -28,10 +29,11 @@ from unroll.insight.learning_curve import draw_learning_curve
 from unroll.machine import free_speed, git_commit
 from unroll.metrics_csv import MetricsCSV
 from unroll.recurrent import Recurrent
-from unroll.runs import BUDGET_KEYS, SUMMARY, checkpoint_path, discard, load_weights, read_config
+from unroll.runs import BUDGET_KEYS, CONFIG, SUMMARY, checkpoint_path, discard, load_weights, read_config
 from unroll.schema import check_value
 from unroll.tasks.base import Task
 from unroll.training_log import ProgressBar, TrainingLog, clock
+from unroll.trust import check_trusted
 from unroll.writing import written_whole
 
 log = logging.getLogger("unroll")
@@ -43,14 +45,30 @@ class Interrupted(UserError):
     exit_code = 130
 
 
-def run(folder: Path) -> None:
+def main() -> None:
+    """Read the command line and run the job."""
+    parser = argparse.ArgumentParser(prog="python -m unroll.job", description="Run, or go on with, a run's folder.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--own-config", action="store_true", help="the config is one's own: it may name any code")
+    parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="code that a config may name")
+    options = parser.parse_args()
+    run(options.folder, None if options.own_config else options.trust)
+
+
+def run(folder: Path, trust: list[str] | None = None) -> None:
     """Train, or go on training, as the folder's config says; evaluate; write the summary.
+
+    Args:
+        folder: the run's.
+        trust: packages whose code its config may name, beside ours; None: any, for a config that is one's own.
 
     Raises:
         UserError: something is wrong with the config, the data, or the checkpoint. Of a new run that did not get as far
             as training, nothing is left behind.
     """
     config = read_config(folder)
+    if trust is not None:
+        check_trusted(config, trust, str(folder / CONFIG))
     resumed = checkpoint_path(folder, "last").exists()
     quiet()
     settings = free_speed() if config["free_speed"] else "torch's own"
@@ -187,7 +205,9 @@ def _loggers(config: dict[str, Any], folder: Path, trainer: lightning.Trainer) -
 
 
 def _start_from(task: Task, spec: Any, source: Path) -> None:
-    if load_spec(read_config(source), source) != spec:
+    config = read_config(source)
+    check_trusted(config["data"], [], str(source / CONFIG), "data")
+    if load_spec(config, source) != spec:
         raise UserError(f"init_from={source}: that run's vocabulary is not this data's: train on the same data")
     path = checkpoint_path(source, "best")
     load_weights(task, read_checkpoint(path), path)
@@ -344,4 +364,4 @@ def _finish(trainer: lightning.Trainer, finished: bool) -> None:
 
 
 if __name__ == "__main__":
-    door(lambda: run(Path(sys.argv[1])))
+    door(main)

@@ -1,6 +1,9 @@
 """A run's folder, read."""
 
+import os
 import shutil
+import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,7 +58,7 @@ def checkpoint_path(folder: Path, which: str) -> Path:
     return folder / "checkpoints" / f"{which}.ckpt" if which in ("best", "last") else Path(which)
 
 
-def load(folder: str | Path, checkpoint: str = "best") -> "Task":
+def load(folder: str | Path, checkpoint: str = "best", trust: Sequence[str] = ()) -> "Task":
     """A trained task from its run's folder, on the CPU and ready to use.
 
         model = unroll.load("outputs/2026-01-31/12-00-00_char_lm_lstm")
@@ -64,15 +67,22 @@ def load(folder: str | Path, checkpoint: str = "best") -> "Task":
     Args:
         folder: the run's.
         checkpoint: `best`, `last`, or a file's path.
+        trust: packages, beside this one, whose code the run's config may name: those of your own cells.
 
     Raises:
-        UserError: the folder is no run's, or the checkpoint is not there, not whole, or another model's.
+        UserError: the folder is no run's, it names code of others or some that cannot be imported, or the checkpoint is
+            not there, not whole, or another model's.
     """
-    from unroll.building import build_task, load_spec
+    from unroll.building import build_task, check, load_spec
     from unroll.checkpoint import read_checkpoint
+    from unroll.trust import check_trusted
 
     folder = Path(folder)
     config = read_config(folder)
+    check_trusted(config, list(trust), str(folder / CONFIG))
+    if trust and os.getcwd() not in sys.path:  # where one's own cells lie while one works on them
+        sys.path.append(os.getcwd())
+    check(config)
     path = checkpoint_path(folder, checkpoint)
     weights = read_checkpoint(path)
     task = build_task(config, load_spec(config, folder))

@@ -50,5 +50,5 @@ class LSTM(FusedCell):
     def update(self, gates: Gates, state: State, *parameters: Tensor) -> State:
         i, f, g, o = gates
         _, c = state
-        c = torch.addcmul(f * c, i, g)
+        c = f * c + i * g
         return o * torch.tanh(c), c

@@ -1,0 +1,43 @@
+"""The jobs of a sweep side by side."""
+
+import json
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from unroll.runs import SUMMARY, read_config
+
+
+def print_sweep(folders: list[Path]) -> None:
+    """Print a line a job, the best first: what was chosen, the watched metric, size, speed and time.
+
+    Args:
+        folders: the jobs', which have a config; those that ended well have a summary too.
+    """
+    from omegaconf import OmegaConf
+
+    rows = []
+    for folder in folders:
+        config = read_config(folder)
+        chosen = " ".join(str(item) for item in OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
+        metric, mode = config["watch"]["metric"], config["watch"]["mode"]
+        if not (folder / SUMMARY).exists():
+            rows.append((float("inf"), [chosen, "failed", "", "", "", folder.name]))
+            continue
+        summary = json.loads((folder / SUMMARY).read_text())
+        value, throughput = summary["metrics"][metric], summary["throughput"]
+        cells = [f"{value:.4f}", f"{summary['parameters']:,}", f"{throughput['value']:,.0f} {throughput['unit']}"]
+        rows.append(
+            (value if mode == "min" else -value, [chosen, *cells, f"{summary['train_seconds']:.0f} s", folder.name])
+        )
+    # What is alike in every job tells nothing.
+    common = set.intersection(*(set(row[0].split()) for _, row in rows)) if len(rows) > 1 else set()
+    table = Table(box=box.SIMPLE)
+    for heading in ("choices", metric, "parameters", "throughput", "training", "job"):
+        table.add_column(heading, justify="left" if heading == "choices" else "right", overflow="fold")
+    for _, (chosen, *cells) in sorted(rows, key=lambda row: row[0]):
+        table.add_row(" ".join(item for item in chosen.split() if item not in common), *cells)
+    Console().print(table)
+    print(f"jobs in {folders[0].parent}")

@@ -1,0 +1,72 @@
+"""Whose code a run's folder may name.
+
+A config says with `_target_` what is built from it. One's own command line may name anything. A folder that someone else has
+made may name this project's parts and those of its libraries that a config is meant for; more only from packages that the
+user names.
+"""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import lightning
+import torch
+from hydra.utils import get_object
+
+from unroll.errors import UserError
+from unroll.truncation import Truncation
+
+_CLASSES = (
+    torch.nn.Module,
+    torch.optim.Optimizer,
+    lightning.Trainer,
+    lightning.LightningDataModule,
+    lightning.Callback,
+)
+_LIBRARIES = ("unroll.", "torch.optim.", "lightning.pytorch.")
+_FUNCTIONS = ("unroll.schedule", "unroll.wandb_logger")
+
+
+def check_trusted(node: Any, packages: list[str], source: str, path: str = "") -> None:
+    """Is everything that a config names ours, or from a package that the user trusts? Nothing else is imported.
+
+    Args:
+        node: plain containers.
+        packages: what the user named.
+        source: where the config comes from, for the message.
+        path: where `node` stands in it, dotted.
+
+    Raises:
+        UserError: something is not.
+    """
+    if isinstance(node, list):
+        for index, value in enumerate(node):
+            check_trusted(value, packages, source, f"{path}[{index}]")
+    if not isinstance(node, Mapping):
+        return
+    if "_target_" in node:
+        target = str(node["_target_"])
+        package = target.split(".")[0]
+        if package not in packages and not _is_ours(target):
+            raise UserError(
+                f"{source}: {path}._target_={target} is no part that this project or its libraries have for a config; "
+                f"if you know and trust that code, name its package: --trust {package} (train.py: trust={package})"
+            )
+    for key, value in node.items():
+        check_trusted(value, packages, source, f"{path}.{key}" if path else str(key))
+
+
+def _is_ours(target: str) -> bool:
+    if target == "lightning.Trainer":
+        return True
+    if not target.startswith(_LIBRARIES):
+        return False
+    try:
+        found = get_object(target)
+    except Exception:  # whatever it is, it is none of ours
+        return False
+    # What counts is where it was defined: by way of our modules' imports any function could be named.
+    module = str(getattr(found, "__module__", "")) + "."
+    if inspect.isclass(found):
+        return module.startswith(_LIBRARIES) and issubclass(found, (*_CLASSES, Truncation))
+    return inspect.isfunction(found) and module.rstrip(".") in _FUNCTIONS
