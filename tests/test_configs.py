@@ -86,6 +86,11 @@ def test_full_truncation_is_refused_on_a_stream():
         build_data(composed("truncation=full"))
 
 
+def test_a_bidirectional_language_model_is_refused():
+    with pytest.raises(UsageError, match=r"model\.bidirectional=true: would read the very character"):
+        build_task(composed("model.bidirectional=true"), Vocabulary("characters", (97, 98)))
+
+
 def test_tied_weights_need_one_width():
     with pytest.raises(UsageError, match=r"task\.embedding_size equal to model\.hidden_size: they are 128 and 256"):
         build_task(composed("task.tie_weights=true"), Vocabulary("characters", (97, 98)))
