@@ -11,6 +11,7 @@ backpropagation through 16,384 steps with and without recomputing.
 
 import argparse
 import os
+import random
 import resource
 import statistics
 import subprocess
@@ -72,8 +73,10 @@ def built(model: str, size: int, *overrides: str) -> Recurrent:
 def medians(steps: dict[str, Step], repeats: int) -> dict[str, float]:
     """Seconds of a forward and backward pass, each the median over repeats in which all take turns."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
+    order = list(steps.items())
     for repeat in range(repeats + 1):
-        for name, step in steps.items():
+        random.shuffle(order)  # what ran before leaves its traces in the caches
+        for name, step in order:
             began = time.perf_counter()
             y = step()
             y.backward(torch.ones_like(y))

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from unroll.cells.analytic import Activation
 from unroll.cells.base import Cell, Masks, at_ends, cut_outputs
-from unroll.cells.unitwise import Activation, UnitwiseCell
+from unroll.cells.unitwise import UnitwiseCell
 from unroll.state import State, map_state, where
 
 RecurrentInit = Literal["orthogonal", "identity", "uniform"]

@@ -1,7 +1,5 @@
 """The LSTM with layer normalization (Ba et al. 2016, supplementary material, equations 20 to 22)."""
 
-from typing import ClassVar
-
 import torch
 import torch.nn.functional as F
 from pydantic import PositiveInt
@@ -27,8 +25,6 @@ class LayerNormLSTM(UnitwiseCell):
         weight_drop: see `UnitwiseCell`.
     """
 
-    paths: ClassVar[tuple[str, ...]] = ("loop",)
-
     def __init__(
         self,
         input_size: PositiveInt,
@@ -49,13 +45,19 @@ class LayerNormLSTM(UnitwiseCell):
     def project(self, x: Tensor) -> Tensor:
         return F.layer_norm(F.linear(x, self.W), self.g_W.shape, self.g_W, self.b)
 
-    def step(self, px_t: Tensor, state: State, *masks: Tensor) -> State:
-        (U,) = masks or (self.U,)
-        h, _ = state
-        return self.update(self.activate(px_t + F.layer_norm(F.linear(h, U), self.g_U.shape, self.g_U)), state)
+    def enter_parameters(self) -> tuple[Tensor, ...]:
+        return (self.g_U,)
+
+    def enter(self, uh_t: Tensor, *parameters: Tensor) -> Tensor:
+        (g_U,) = parameters
+        return F.layer_norm(uh_t, g_U.shape, g_U)
+
+    def update_parameters(self) -> tuple[Tensor, ...]:
+        return self.g_c, self.b_c
 
     def update(self, gates: Gates, state: State, *parameters: Tensor) -> State:
         i, f, g, o = gates
         _, c = state
+        g_c, b_c = parameters
         c = f * c + i * g
-        return o * torch.tanh(F.layer_norm(c, self.g_c.shape, self.g_c, self.b_c)), c
+        return o * torch.tanh(F.layer_norm(c, g_c.shape, g_c, b_c)), c

@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from unroll.cells.analytic import Activation, run_analytic
 from unroll.cells.base import Cell, Masks, at_ends, cut_outputs
-from unroll.cells.unitwise import Activation, Gates, run_analytic
+from unroll.cells.unitwise import Gates
 from unroll.state import State
 
 
@@ -39,6 +40,10 @@ class LinearCell(Cell):
     gates: tuple[Activation, ...] = ("linear", "linear")
 
     def update_parameters(self) -> tuple[Tensor, ...]:
+        """None."""
+        return ()
+
+    def enter_parameters(self) -> tuple[Tensor, ...]:
         """None."""
         return ()
 

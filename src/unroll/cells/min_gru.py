@@ -5,8 +5,9 @@ import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
+from unroll.cells.analytic import Activation
 from unroll.cells.linear import LinearCell
-from unroll.cells.unitwise import Activation, Gates
+from unroll.cells.unitwise import Gates
 from unroll.state import State
 
 

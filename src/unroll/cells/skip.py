@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
+from unroll.cells.analytic import run_analytic
 from unroll.cells.base import Masks, cut_outputs
 from unroll.cells.rnn import Nonlinearity
-from unroll.cells.unitwise import Gates, UnitwiseCell, run_analytic
+from unroll.cells.unitwise import Gates, UnitwiseCell
 from unroll.schema import Probability
 from unroll.state import State
 
