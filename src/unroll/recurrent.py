@@ -7,9 +7,9 @@ from typing import Annotated, Literal, cast
 import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from unroll.cells.base import Cell, Masks
+from unroll.recompute import run_recomputed
 from unroll.schema import Probability
 from unroll.state import State
 
@@ -144,13 +144,7 @@ class Recurrent(nn.Module):
         steps = math.isqrt(len(x)) if self.recompute == "auto" else self.recompute
         if steps is None or steps >= len(x) or not torch.is_grad_enabled():
             return cast(tuple[Tensor, State], cell(x, state, lengths, masks, self.backend))
-        outputs = []
-        for window in x.split(steps):
-            here = None if lengths is None else lengths.clamp(max=len(window))
-            y, state = checkpoint(cell, window, state, here, masks, self.backend, use_reentrant=False)
-            outputs.append(y)
-            lengths = None if lengths is None else (lengths - steps).clamp(min=0)
-        return torch.cat(outputs), state
+        return run_recomputed(cell, x, state, lengths, masks, self.backend, steps)
 
 
 def reverse(x: Tensor, lengths: Tensor | None) -> Tensor:

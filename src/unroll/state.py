@@ -3,7 +3,7 @@
 Every tensor of a state has the batch as its first dimension.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 import torch
@@ -18,6 +18,17 @@ def map_state(function: Callable[..., Tensor], state: State, *others: State) -> 
     if isinstance(state, Tensor):
         return function(state, *others)
     return tuple(map_state(function, *parts) for parts in zip(state, *others, strict=True))
+
+
+def flatten(state: State) -> list[Tensor]:
+    """Its tensors, in order."""
+    return [state] if isinstance(state, Tensor) else [tensor for part in state for tensor in flatten(part)]
+
+
+def unflatten(tensors: Iterable[Tensor], like: State) -> State:
+    """The inverse of `flatten`: tensors in the shape of nesting that `like` has."""
+    remaining = iter(tensors)
+    return map_state(lambda _: next(remaining), like)
 
 
 def detach(state: State) -> State:

@@ -19,6 +19,7 @@ def print_sweep(folders: list[Path]) -> None:
     from omegaconf import OmegaConf
 
     rows = []
+    units = set()
     for folder in folders:
         config = read_config(folder)
         chosen = " ".join(str(item) for item in OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
@@ -28,14 +29,15 @@ def print_sweep(folders: list[Path]) -> None:
             continue
         summary = json.loads((folder / SUMMARY).read_text())
         value, throughput = summary["metrics"][metric], summary["throughput"]
-        cells = [f"{value:.4f}", f"{summary['parameters']:,}", f"{throughput['value']:,.0f} {throughput['unit']}"]
+        cells = [f"{value:.4f}", f"{summary['parameters']:,}", f"{throughput['value']:,.0f}"]
+        units.add(throughput["unit"])
         rows.append(
             (value if mode == "min" else -value, [chosen, *cells, f"{summary['train_seconds']:.0f} s", folder.name])
         )
     # What is alike in every job tells nothing.
     common = set.intersection(*(set(row[0].split()) for _, row in rows)) if len(rows) > 1 else set()
     table = Table(box=box.SIMPLE)
-    for heading in ("choices", metric, "parameters", "throughput", "training", "job"):
+    for heading in ("choices", metric, "parameters", " ".join(sorted(units)) or "throughput", "training", "job"):
         table.add_column(heading, justify="left" if heading == "choices" else "right", overflow="fold")
     for _, (chosen, *cells) in sorted(rows, key=lambda row: row[0]):
         table.add_row(" ".join(item for item in chosen.split() if item not in common), *cells)

@@ -68,7 +68,8 @@ class _Analytic(torch.autograd.Function):
             gates_of = _blocks(gates, len(cell.gates))
             activations = [(activate, block.unbind(0)) for activate, block in _activations(cell.gates, gates)]
             now: Any = initial
-            kept: list[tuple[Tensor, ...]] = []
+            trajectories = tuple(part.new_empty(len(px), *part.shape) for part in initial)
+            places = [trajectory.unbind(0) for trajectory in trajectories]
             for t, (px_t, a_t) in enumerate(zip(px.unbind(0), gates.unbind(0), strict=True)):
                 if U_t is not None:
                     h = now[0].to(px.dtype)
@@ -81,8 +82,8 @@ class _Analytic(torch.autograd.Function):
                         activate(blocks[t])
                 new = cell.update(gates_of[t], now[0] if count == 1 else now, *of_update)
                 now = (new,) if count == 1 else new
-                kept.append(now)
-        trajectories = tuple(torch.stack(values) for values in zip(*kept, strict=True))
+                for place, value in zip(places, now, strict=True):
+                    place[t].copy_(value)
         ctx.save_for_backward(gates, entering, U, *initial, *trajectories, *parameters)
         ctx.cell, ctx.count, ctx.inside = cell, count, inside
         ctx.set_materialize_grads(False)

@@ -127,7 +127,7 @@ def at_ends(trajectory: Tensor, initial: Tensor, lengths: Tensor | None) -> Tens
         lengths: see `Cell.loop`.
     """
     if lengths is None:
-        return trajectory[-1]
+        return trajectory[-1].clone()  # a view, carried on, would keep all of it
     rows = torch.arange(len(lengths), device=lengths.device)
     final = trajectory[(lengths - 1).clamp(min=0), rows]
     return where(lengths > 0, final, initial)

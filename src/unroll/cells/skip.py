@@ -82,6 +82,6 @@ class Skip(UnitwiseCell):
         y = y.view(-1, batch, self.hidden_size)[:time]
         known = torch.cat([first, y.to(first.dtype)])
         if lengths is None:
-            return y, known[time:].transpose(0, 1)
+            return y, known[time:].transpose(0, 1).contiguous()
         steps = lengths[:, None] + torch.arange(d, device=x.device)
         return cut_outputs(y, lengths), known[steps, torch.arange(batch, device=x.device)[:, None]]
