@@ -15,8 +15,8 @@ from unroll.state import State
 class LinearCell(Cell):
     """A subclass writes `project`, from x to what a_t and b_t are made of, and `coefficients`, which makes them.
 
-    Two fast paths follow: `analytic`, a step after the other with the derivative in closed form (the fastest on a CPU),
-    and `scan`, all steps at once in log2(time) rounds (Hillis & Steele 1986; Martin & Cundy 2018), for a GPU.
+    Two fast paths follow: `analytic`, a step after the other without a graph (the fastest on a CPU), and `scan`, all steps
+    at once in log2(time) rounds (Hillis & Steele 1986; Martin & Cundy 2018), for a GPU.
 
     Both multiply and add a_t and b_t as they are. With |a_t| <= 1 nothing grows: no logarithms and no quotients of
     running products, which overflow or cancel on long sequences.
@@ -35,7 +35,7 @@ class LinearCell(Cell):
         a, b = self.coefficients(px_t)
         return a * state + b
 
-    # What `run_analytic` takes, see `UnitwiseCell`. As it stands here it serves cells whose projection is [a | b].
+    # What `run_analytic` takes, see `UnitwiseCell`: here of a_t and b_t, side by side.
 
     gates: tuple[Activation, ...] = ("linear", "linear")
 
@@ -53,8 +53,8 @@ class LinearCell(Cell):
         return torch.addcmul(b, a, state)
 
     def analytic(self, x: Tensor, state: State, lengths: Tensor | None, masks: Masks) -> tuple[Tensor, State]:
-        """As `loop`, with the derivative in closed form."""
-        return run_analytic(self, self.project(x), None, state, lengths)
+        """As `loop`, without a graph."""
+        return run_analytic(self, torch.cat(self.coefficients(self.project(x)), dim=-1), None, state, lengths)
 
     def scan(self, x: Tensor, state: State, lengths: Tensor | None, masks: Masks) -> tuple[Tensor, State]:
         """As `loop`, by a parallel scan."""

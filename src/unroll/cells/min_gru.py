@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from unroll.cells.analytic import Activation
+from unroll.cells.analytic import Activation, run_analytic
+from unroll.cells.base import Masks
 from unroll.cells.linear import LinearCell
 from unroll.cells.unitwise import Gates
 from unroll.state import State
@@ -44,7 +45,12 @@ class MinGRU(LinearCell):
         z, n = px.chunk(2, dim=-1)
         return torch.sigmoid(-z), torch.sigmoid(z) * n
 
+    # Straight from z and n: a_t and b_t need not be made for all steps at once.
+
     gates: tuple[Activation, ...] = ("sigmoid", "linear")
+
+    def analytic(self, x: Tensor, state: State, lengths: Tensor | None, masks: Masks) -> tuple[Tensor, State]:
+        return run_analytic(self, self.project(x), None, state, lengths)
 
     def update(self, gates: Gates, state: State, *parameters: Tensor) -> State:
         z, n = gates

@@ -35,11 +35,10 @@ class MinLSTM(LinearCell):
             self.b.data[:hidden_size] = forget_bias
 
     def project(self, x: Tensor) -> Tensor:
-        f, i, n = F.linear(x, self.W, self.b).chunk(3, dim=-1)
-        # f / (f + i) as a sigmoid of log f - log i: no quotient of two numbers that may both vanish.
-        balance = F.logsigmoid(f) - F.logsigmoid(i)
-        return torch.cat([torch.sigmoid(balance), torch.sigmoid(-balance) * n], dim=-1)
+        return F.linear(x, self.W, self.b)
 
     def coefficients(self, px: Tensor) -> tuple[Tensor, Tensor]:
-        a, b = px.chunk(2, dim=-1)
-        return a, b
+        f, i, n = px.chunk(3, dim=-1)
+        # f / (f + i) as a sigmoid of log f - log i: no quotient of two numbers that may both vanish.
+        balance = F.logsigmoid(f) - F.logsigmoid(i)
+        return torch.sigmoid(balance), torch.sigmoid(-balance) * n

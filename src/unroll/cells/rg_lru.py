@@ -39,12 +39,12 @@ class RGLRU(LinearCell):
 
     def project(self, x: Tensor) -> Tensor:
         u = F.linear(x, self.V)
-        r, i = torch.sigmoid(F.linear(u, self.W, self.b)).chunk(2, dim=-1)
+        return torch.cat([F.linear(u, self.W, self.b), u], dim=-1)
+
+    def coefficients(self, px: Tensor) -> tuple[Tensor, Tensor]:
+        r, i, u = px.chunk(3, dim=-1)
+        r, i = torch.sigmoid(r), torch.sigmoid(i)
         log_a = -_C * F.softplus(self.Lambda) * r
         # 1 - a^2 without the cancellation that a near 1 brings.
         scale = (-torch.expm1(2 * log_a)).clamp(min=torch.finfo(log_a.dtype).tiny).sqrt()
-        return torch.cat([log_a.exp(), scale * (i * u)], dim=-1)
-
-    def coefficients(self, px: Tensor) -> tuple[Tensor, Tensor]:
-        a, b = px.chunk(2, dim=-1)
-        return a, b
+        return log_a.exp(), scale * (i * u)

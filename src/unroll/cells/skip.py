@@ -26,7 +26,7 @@ class Skip(UnitwiseCell):
     Args:
         input_size, hidden_size: see `Cell`.
         distance: d.
-        recent: whether there is an edge of length 1; not without one of length above 1.
+        recent: whether there is an edge of length 1 too.
         nonlinearity: f, `tanh` or `relu`.
         bias, weight_drop: see `UnitwiseCell`; U is U_d here.
     """
