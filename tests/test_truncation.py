@@ -21,12 +21,15 @@ TEXT = np.random.default_rng(0).integers(1, 7, LANES * LENGTH + 1).astype(np.uin
 
 def task_with(*overrides: str) -> CharLM:
     config = composed(
-        "model.hidden_size=5", "task.embedding_size=4", "task.output_dropout=0", "model.num_layers=2", *overrides
+        "model.hidden_size=8", "task.embedding_size=4", "task.output_dropout=0", "model.num_layers=2", *overrides
     )
     task = build_task(config, VOCABULARY).double()
     assert isinstance(task, CharLM)
     for parameter in task.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
+    for module in task.modules():
+        if hasattr(module, "probabilities"):  # what is drawn anew at each step cannot be compared
+            module.probabilities = [0.0] * len(module.probabilities)
     return task.train()
 
 
@@ -104,7 +107,9 @@ def test_loss_on_last_sends_nothing_before_the_horizon(model):
         position = index * 2
         begin = max(0, position - 4)
         assert len(reached) == min(position + 2, LENGTH) - begin <= 6
-        assert (reached.abs().sum(dim=(1, 2)) > 0).all()  # and all of the horizon is reached
+        (cell, *_) = task.model.recurrent.layers
+        if getattr(cell, "U_1", cell) is not None:  # without an edge of length 1 there are gaps
+            assert (reached.abs().sum(dim=(1, 2)) > 0).all()  # and all of the horizon is reached
         # One target a lane, and it is the character after the window.
         assert result.scored == LANES
         logits, _ = task.model(batch.tokens)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,7 +43,15 @@ def help_text() -> str:
     """What `train.py --help` says."""
     options = groups()
     width = max(map(len, options)) + 2
-    return _HELP.format(groups="".join(f"  {name:<{width}}{', '.join(options[name])}\n" for name in options))
+    return _HELP.format(
+        groups="".join(
+            textwrap.fill(
+                ", ".join(options[name]), 110, initial_indent=f"  {name:<{width}}", subsequent_indent=" " * (width + 2)
+            )
+            + "\n"
+            for name in options
+        )
+    )
 
 
 def groups() -> dict[str, list[str]]:

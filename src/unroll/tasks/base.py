@@ -54,6 +54,7 @@ class Task(lightning.LightningModule):
         self._optimizer = optimizer
         self._schedule = schedule
         self.truncation = truncation
+        self._seed = torch.initial_seed() % 2**31  # the run's, the same in every process
         # State carried along a stream: training and evaluation each have their own. Plain attributes, since a buffer
         # would be overwritten with the first process's under DDP.
         self._train_state: State | None = None
@@ -103,9 +104,7 @@ class Task(lightning.LightningModule):
         if self.truncation.reset_probability:
             # Drawn for the lanes of all processes from the place in training, so that neither the number of devices
             # nor a resumption changes it.
-            generator = torch.Generator().manual_seed(
-                torch.initial_seed() % 2**31 + 1_000_003 * self.current_epoch + batch_idx
-            )
+            generator = torch.Generator().manual_seed(self._seed + 1_000_003 * self.current_epoch + batch_idx)
             rows = torch.rand(batch.lanes, generator=generator) < self.truncation.reset_probability
             rows = rows[batch.first_lane :][: batch.tokens.shape[1]].to(self.device)
             return reset(self._train_state, rows)
