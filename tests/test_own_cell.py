@@ -97,6 +97,12 @@ def test_a_folder_cannot_name_code_of_others(target):
     check_trusted({"model": {"_target_": target}}, [target.split(".")[0]], "config")
 
 
+def test_a_folder_cannot_put_a_target_together_when_it_is_read():
+    hidden = {"model": {"cell": "${oc.create:'{_target_: os.system, command: ls}'}"}}
+    with pytest.raises(UserError, match="is an interpolation"):
+        check_trusted(hidden, [], "config")
+
+
 def test_a_hostile_folder_runs_nothing_by_any_door(trained, tmp_path):
     """Nested, in a run without a checkpoint (which would begin again) and in one with."""
     for has_checkpoint in (True, False):

@@ -42,6 +42,8 @@ def check_trusted(node: Any, packages: list[str], source: str, path: str = "") -
     if isinstance(node, list):
         for index, value in enumerate(node):
             check_trusted(value, packages, source, f"{path}[{index}]")
+    if isinstance(node, str) and "${" in node:  # a run's config is resolved: this would be put together when it is read
+        raise UserError(f"{source}: {path}={node} is an interpolation; a run's config has none")
     if not isinstance(node, Mapping):
         return
     if "_target_" in node:
