@@ -346,6 +346,17 @@ def test_a_run_stopped_early_is_finished_until_it_is_given_more(tmp_path):
     assert json.loads((folder / "summary.json").read_text())["steps"] == 15
 
 
+def test_a_run_that_was_begun_is_kept_when_it_cannot_go_on(tmp_path, text):
+    """Killed before its first checkpoint, and then its text is gone."""
+    folder = small_run(tmp_path, "data=text_files", f"data.path={text}")
+    (folder / "train.log").write_text("begun\n")
+    text.unlink()
+    before = sorted(folder.rglob("*"))
+    with pytest.raises(UserError, match="there is no such file"):
+        run(folder)
+    assert sorted(folder.rglob("*")) == before
+
+
 def test_a_changed_text_is_noticed(tmp_path, text):
     folder = small_run(tmp_path, "data=text_files", f"data.path={text}")
     run(folder)

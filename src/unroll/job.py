@@ -70,13 +70,16 @@ def run(folder: Path, trust: list[str] | None = None) -> None:
     if trust is not None:
         check_trusted(config, trust, str(folder / CONFIG))
     resumed = checkpoint_path(folder, "last").exists()
+    fresh = (
+        not resumed and not (folder / "train.log").exists()
+    )  # else it was begun, and killed before its first checkpoint
     quiet()
     settings = free_speed() if config["free_speed"] else "torch's own"
     try:
         check(config)
         data, task, trainer, training_log = _build(config, folder, resumed)
     except (UserError, OSError):
-        _discard_unbegun(config, folder, resumed)
+        _discard_unbegun(config, folder, fresh)
         raise
     if trainer.is_global_zero:
         if not resumed:
@@ -104,7 +107,7 @@ def run(folder: Path, trust: list[str] | None = None) -> None:
     except (MisconfigurationException, ValueError, UserError) as error:
         if training_log.begun:
             raise
-        _discard_unbegun(config, folder, resumed)
+        _discard_unbegun(config, folder, fresh)
         raise error if isinstance(error, UserError) else UsageError(_one_line(error)) from None
     except SystemExit:  # Lightning's answer to Ctrl-C
         goes_on = f"`python train.py resume={folder}` goes on"
@@ -147,9 +150,9 @@ def _total_steps(config: dict[str, Any]) -> int | None:
     return 1 if limited else None
 
 
-def _discard_unbegun(config: dict[str, Any], folder: Path, resumed: bool) -> None:
+def _discard_unbegun(config: dict[str, Any], folder: Path, fresh: bool) -> None:
     """Of a run that was refused before its first step nothing stays. A sweep's job keeps its config, to be looked at."""
-    if not resumed and not config["choices"]["sweep"] and os.environ.get("LOCAL_RANK", "0") == "0":
+    if fresh and not config["choices"]["sweep"] and os.environ.get("LOCAL_RANK", "0") == "0":
         discard(folder)
 
 
