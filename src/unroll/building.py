@@ -7,7 +7,7 @@ import hydra.utils
 from pydantic import NonNegativeInt
 
 from unroll import schema
-from unroll.data.text_stream import TextStream
+from unroll.data.base import Data
 from unroll.tasks.base import Task
 from unroll.truncation import Truncation
 
@@ -29,9 +29,9 @@ def check(config: dict[str, Any]) -> None:
     schema.check(config)
 
 
-def build_data(config: dict[str, Any]) -> TextStream:
+def build_data(config: dict[str, Any]) -> Data:
     """The data module that a config names."""
-    return cast(TextStream, make(config["data"], truncation=build_truncation(config)))
+    return cast(Data, make(config["data"], truncation=build_truncation(config)))
 
 
 def build_truncation(config: dict[str, Any]) -> Truncation:

@@ -7,14 +7,14 @@ from pathlib import Path
 import lightning
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
-from rich.table import Table
 
 from unroll.building import build_data, load_spec
 from unroll.checkpoint import AtomicCheckpointIO
 from unroll.errors import UsageError, UserError
-from unroll.job import measured, quiet
+from unroll.job import quiet
 from unroll.machine import free_speed
 from unroll.runs import load, read_config
+from unroll.summary import measured, score_table
 from unroll.writing import written_whole
 
 
@@ -45,12 +45,8 @@ def evaluate(
         free_speed()
     task = load(folder, checkpoint, trust)
     data = build_data(config)
+    data.adopt(load_spec(config, folder))
     data.prepare_data()
-    if data.spec != load_spec(config, folder):
-        raise UserError(
-            f"{data.source}: the vocabulary of this data is not the one that {folder} was trained with: has the text "
-            "changed since, or, for python_docs, is this another version of Python?"
-        )
     if not data.is_unchanged(folder):
         print(f"note: {data.source}: not the very text that {folder} was trained with", file=sys.stderr)
     try:
@@ -70,16 +66,13 @@ def evaluate(
     metrics = {name.removeprefix("test/"): value for name, value in measured(trainer).items()}
     name = split if checkpoint == "best" else f"{split}-{Path(checkpoint).stem}"
     path = folder / "evaluation" / f"{name}.json"
+    told = task.report(data, split, folder, []) if checkpoint == "best" else []
     path.parent.mkdir(exist_ok=True)
     with written_whole(path) as unfinished:
         unfinished.write_text(
             json.dumps({"split": split, "checkpoint": checkpoint, "metrics": metrics}, indent=2) + "\n"
         )
-    table = Table()
-    table.add_column("")
-    table.add_column(split, justify="right")
-    for name, value in metrics.items():
-        table.add_row(name, f"{value:.4f}")
-    Console().print(table)
-    print(f"written to {path}")
+    Console().print(score_table([split], {f"{split}/{name}": value for name, value in metrics.items()}, {}))
+    for line in [f"written to {path}", *told]:
+        print(line)
     return metrics

@@ -7,7 +7,6 @@ import argparse
 import json
 import logging
 import os
-import platform
 import sys
 import warnings
 from pathlib import Path
@@ -18,23 +17,20 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger, WandbLogger
 from pydantic import PositiveFloat, PositiveInt
-from rich.console import Console
-from rich.table import Table
 
 from unroll.building import build_data, build_task, check, load_spec, make
 from unroll.checkpoint import AtomicCheckpointIO, read_checkpoint
-from unroll.data.text_stream import TextStream
+from unroll.data.base import Data
 from unroll.errors import UsageError, UserError, did_you_mean, door
-from unroll.insight.learning_curve import draw_learning_curve
-from unroll.machine import free_speed, git_commit
+from unroll.machine import free_speed
 from unroll.metrics_csv import MetricsCSV
 from unroll.recurrent import Recurrent
-from unroll.runs import BUDGET_KEYS, CONFIG, SUMMARY, checkpoint_path, discard, load_weights, read_config
+from unroll.runs import CONFIG, SUMMARY, checkpoint_path, discard, load_weights, read_config
 from unroll.schema import check_value
+from unroll.summary import budget, finish, parameters
 from unroll.tasks.base import Task
-from unroll.training_log import ProgressBar, TrainingLog, clock
+from unroll.training_log import ProgressBar, TrainingLog
 from unroll.trust import check_trusted
-from unroll.writing import written_whole
 
 log = logging.getLogger("unroll")
 
@@ -77,7 +73,7 @@ def run(folder: Path, trust: list[str] | None = None) -> None:
     settings = free_speed() if config["free_speed"] else "torch's own"
     try:
         check(config)
-        data, task, trainer, training_log = _build(config, folder, resumed)
+        data, task, trainer, training_log, described = _build(config, folder, resumed)
     except (UserError, OSError):
         _discard_unbegun(config, folder, fresh)
         raise
@@ -85,8 +81,8 @@ def run(folder: Path, trust: list[str] | None = None) -> None:
         if not resumed:
             data.save_spec(folder)
         _log_to(folder / "train.log")
-    told = f"{_title(config)}: {_parameters(task):,} parameters, {_paths(task, trainer)} path over time"
-    for line in [told, f"settings: {settings}", *data.describe()]:
+    title = f"{_title(config)}: {parameters(task):,} parameters, {_paths(task, trainer)} path over time"
+    for line in [title, f"settings: {settings}", *described]:
         log.info(line)
     last = checkpoint_path(folder, "last") if resumed else None
     if last is not None and (folder / SUMMARY).exists():
@@ -99,10 +95,7 @@ def run(folder: Path, trust: list[str] | None = None) -> None:
     finished = False
     try:
         trainer.fit(task, data, ckpt_path=last, weights_only=True)
-        summary = _evaluate(config, trainer, task, data, training_log, folder)
-        if trainer.is_global_zero:
-            _write_summary(summary, folder)
-            _report(summary, config, folder)
+        finish(config, trainer, task, data, training_log, folder)
         finished = True
     except (MisconfigurationException, ValueError, UserError) as error:
         if training_log.begun:
@@ -118,22 +111,29 @@ def run(folder: Path, trust: list[str] | None = None) -> None:
 
 def _build(
     config: dict[str, Any], folder: Path, resumed: bool
-) -> tuple[TextStream, Task, lightning.Trainer, TrainingLog]:
+) -> tuple[Data, Task, lightning.Trainer, TrainingLog, list[str]]:
     lightning.seed_everything(config["seed"], workers=True, verbose=False)
     data = build_data(config)
-    data.prepare_data()
+    source = Path(config["init_from"]) if config["init_from"] and not resumed else None
     if resumed and not data.is_unchanged(folder):
-        raise UserError(f"{data.source}: the text has changed since {folder} was begun; init_from={folder} starts anew")
+        raise UserError(f"{data.source}: the data has changed since {folder} was begun; init_from={folder} starts anew")
+    if resumed or source is not None:
+        data.adopt(_spec_of(folder if source is None else source))
+    data.prepare_data()
     task = build_task(config, data.spec)
-    if config["init_from"] and not resumed:
-        _start_from(task, data.spec, Path(config["init_from"]))
+    told = data.describe()
+    if source is not None:
+        path = checkpoint_path(source, "best")
+        load_weights(task, read_checkpoint(path), path)
+    elif not resumed:
+        told += task.begin(data)
     trainer, training_log = _build_trainer(config, folder)
     _try_optimizer(config)
-    measured = [f"val/{name}" for name in task.metrics(1.0)]
+    measured = [f"val/{name}" for name in task.evaluation_metrics]
     if config["watch"]["metric"] not in measured:
         metric = config["watch"]["metric"]
         raise UsageError(f"watch.metric={metric}: is not measured; {did_you_mean(metric, measured)}")
-    return data, task, trainer, training_log
+    return data, task, trainer, training_log, told
 
 
 def _try_optimizer(config: dict[str, Any]) -> None:
@@ -207,106 +207,16 @@ def _loggers(config: dict[str, Any], folder: Path, trainer: lightning.Trainer) -
     return [] if logger is None else [logger]
 
 
-def _start_from(task: Task, spec: Any, source: Path) -> None:
+def _spec_of(source: Path) -> Any:
+    """The spec of the run that a new one takes its weights from."""
     config = read_config(source)
     check_trusted(config["data"], [], str(source / CONFIG), "data")
-    if load_spec(config, source) != spec:
-        raise UserError(f"init_from={source}: that run's vocabulary is not this data's: train on the same data")
-    path = checkpoint_path(source, "best")
-    load_weights(task, read_checkpoint(path), path)
+    return load_spec(config, source)
 
 
 def _is_finished(checkpoint: dict[str, Any], config: dict[str, Any], folder: Path) -> bool:
     summary = json.loads((folder / SUMMARY).read_text())
-    return summary["steps"] == checkpoint["global_step"] and summary["budget"] == _budget(config)
-
-
-def _budget(config: dict[str, Any]) -> dict[str, Any]:
-    return {key: config["trainer"][key] for key in BUDGET_KEYS}
-
-
-def _evaluate(
-    config: dict[str, Any],
-    trainer: lightning.Trainer,
-    task: Task,
-    data: lightning.LightningDataModule,
-    training_log: TrainingLog,
-    folder: Path,
-) -> dict[str, Any]:
-    """The best checkpoint's scores on validation and, if the run reads it, test."""
-    steps = trainer.global_step
-    # Lightning's own count takes a last, unfinished epoch for a whole one.
-    epochs = round(steps * trainer.accumulate_grad_batches / trainer.num_training_batches, 2)
-    best = checkpoint_path(folder, "best")
-    if training_log.validated_at != steps:  # training ended between two validations: the last weights count too
-        trainer.validate(task, datamodule=data, verbose=False)
-    if not best.exists():  # nothing was validated, or all of it was NaN
-        best = checkpoint_path(folder, "last")
-    load_weights(task, read_checkpoint(best), best)
-    loggers, trainer.loggers = trainer.loggers, []  # what was validated before is not logged again
-    trainer.validate(task, datamodule=data, verbose=False)
-    metrics = measured(trainer)
-    if config["test"]:
-        trainer.test(task, datamodule=data, verbose=False)
-        metrics.update(measured(trainer))
-    for logger in loggers:
-        logger.log_metrics({name: value for name, value in metrics.items() if name.startswith("test/")}, step=steps)
-    trainer.loggers = loggers
-    choices = config["choices"]
-    return {
-        "task": choices["task"],
-        "data": choices["data"],
-        "model": choices["model"],
-        "truncation": choices["truncation"],
-        "parameters": _parameters(task),
-        "steps": steps,
-        "epochs": epochs,
-        "budget": _budget(config),
-        "train_seconds": round(training_log.seconds, 1),
-        "throughput": {"value": round(training_log.throughput, 1), "unit": f"{task.unit}/s"},
-        "best_checkpoint": str(best.relative_to(folder)),
-        "device": _device(trainer),
-        "precision": str(trainer.precision),
-        "seed": config["seed"],
-        "git_commit": git_commit(),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "metrics": metrics,
-    }
-
-
-def measured(trainer: lightning.Trainer) -> dict[str, float]:
-    """The metrics of the evaluation that a trainer has just run."""
-    return {name: value.item() for name, value in trainer.callback_metrics.items()}
-
-
-def _write_summary(summary: dict[str, Any], folder: Path) -> None:
-    with written_whole(folder / SUMMARY) as unfinished:
-        unfinished.write_text(json.dumps(summary, indent=2) + "\n")
-
-
-def _report(summary: dict[str, Any], config: dict[str, Any], folder: Path) -> None:
-    metric = config["watch"]["metric"].removeprefix("val/")
-    draw_learning_curve(
-        folder / "metrics.csv", folder / "figures" / "learning_curve.png", metric, config["watch"]["label"]
-    )
-    table = Table()
-    columns = [split for split in ("val", "test") if any(name.startswith(split) for name in summary["metrics"])]
-    table.add_column("")
-    for split in columns:
-        table.add_column({"val": "validation", "test": "test"}[split], justify="right")
-    for name in [name.removeprefix("val/") for name in summary["metrics"] if name.startswith("val/")]:
-        table.add_row(name, *(f"{summary['metrics'][f'{split}/{name}']:.4f}" for split in columns))
-    throughput = summary["throughput"]
-    lines = [
-        f"trained  {summary['steps']:,} steps in {clock(summary['train_seconds'])}, "
-        f"{throughput['value']:,.0f} {throughput['unit']} on {summary['device']}",
-        f"run      {folder}",
-        f"write    python predict.py {folder}",
-    ]
-    if columns:
-        Console().print(table)
-    for line in lines:
-        log.info(line)
+    return summary["steps"] == checkpoint["global_step"] and summary["budget"] == budget(config)
 
 
 def _title(config: dict[str, Any]) -> str:
@@ -314,21 +224,9 @@ def _title(config: dict[str, Any]) -> str:
     return f"{choices['task']} · {choices['data']} · {choices['model']} · {choices['truncation']}"
 
 
-def _parameters(task: Task) -> int:
-    return sum(parameter.numel() for parameter in task.parameters())
-
-
 def _paths(task: Task, trainer: lightning.Trainer) -> str:
     like = torch.empty(0, device=trainer.strategy.root_device)
     return " and ".join(dict.fromkeys(module.path(like) for module in task.modules() if isinstance(module, Recurrent)))
-
-
-def _device(trainer: lightning.Trainer) -> str:
-    device = trainer.strategy.root_device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    if device.type == "cpu":
-        name += f" ({torch.get_num_threads()} threads)"
-    return name if trainer.world_size == 1 else f"{trainer.world_size} x {name}"
 
 
 def quiet() -> None:

@@ -45,7 +45,15 @@ def read_config(folder: Path) -> dict[str, Any]:
 def discard(folder: Path) -> None:
     """Take away what a run that never began has put into its folder, and the folder if nothing else is in it."""
     (folder / CONFIG).unlink(missing_ok=True)
-    for name in ("vocabulary.json", "fingerprint", "train.log", "metrics.csv", "wandb_run.json"):
+    for name in (
+        "vocabulary.json",
+        "tokenizer.json",
+        "labels.json",
+        "fingerprint",
+        "train.log",
+        "metrics.csv",
+        "wandb_run.json",
+    ):
         (folder / name).unlink(missing_ok=True)
     for name in (".hydra", "wandb"):
         shutil.rmtree(folder / name, ignore_errors=True)

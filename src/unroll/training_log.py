@@ -73,8 +73,7 @@ class TrainingLog(Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(pl_module, Task)
-        # Lightning has divided the loss by the number of batches that are accumulated.
-        self._sum += outputs["loss"] * outputs["scored"] * trainer.accumulate_grad_batches
+        self._sum += outputs["mean"] * outputs["scored"]
         self._count += outputs["scored"]
         self.seen += pl_module.tokens(batch) * trainer.world_size
         now = time.perf_counter()
@@ -166,8 +165,7 @@ class ProgressBar(Callback):
         total = trainer.estimated_stepping_batches
         step = trainer.global_step
         rate = (step - self._start[1]) / (now - self._start[0])
-        # Lightning divided the loss by the number of accumulated batches.
-        loss = outputs["loss"].item() * trainer.accumulate_grad_batches
+        loss = outputs["mean"].item()
         known = total != float("inf")
         parts = [
             f"{step}/{total:.0f}" if known else f"step {step}",

@@ -1,6 +1,6 @@
 """How far back gradients go."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from pydantic import PositiveInt
@@ -15,7 +15,8 @@ class Truncation:
     """Truncated backpropagation through time (Williams & Peng 1990: BPTT(h; h'); Sutskever 2013, section 2.8: k1, k2).
 
     On a stream a batch is one window. The state is carried, detached, from window to window, so what the network
-    *remembers* is not cut; only the path that gradients take is.
+    *remembers* is not cut; only the path that gradients take is. On sequences that end, gradients are cut between windows
+    of `horizon` steps that are aligned to each sequence's end; an update is made a batch, whatever `length` is.
 
     Args:
         length: steps of the stream between two updates (k1). null: the whole sequence, which a stream has not.
@@ -77,3 +78,31 @@ def run_window(
     if advance < len(x):
         y = torch.cat([y, recurrence(x[advance:], carried)[0]])
     return y, detach(carried)
+
+
+def windows_to_end(x: Tensor, lengths: Tensor | None, horizon: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """Cut finite sequences into windows of `horizon` steps, each sequence's last window ending where it ends.
+
+    What does not fill a window comes first: a sequence takes part from the window on in which it begins.
+
+    Args:
+        x: (time, batch, ...).
+        lengths: (batch,) of int, 1 to time; None: all are as long as time.
+        horizon: steps a window.
+
+    Yields:
+        The window (steps, batch, ...), and how many of its steps each sequence has, (batch,); None: all.
+    """
+    count = -(-len(x) // horizon)
+    for after in reversed(range(count)):
+        size = horizon if after + 1 < count else len(x) - after * horizon
+        if lengths is None:
+            end = len(x) - after * horizon
+            yield x[end - size : end], None
+            continue
+        ends = lengths - after * horizon
+        starts = (ends - size).clamp(min=0)
+        steps = torch.arange(size, device=x.device)[:, None]
+        index = (starts + steps).clamp(max=len(x) - 1)
+        window = x.gather(0, index.view(*index.shape, *[1] * (x.dim() - 2)).expand(*index.shape, *x.shape[2:]))
+        yield window, (ends - starts).clamp(min=0)

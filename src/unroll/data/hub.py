@@ -1,22 +1,30 @@
 """Datasets of the Hugging Face Hub, from there or from a local folder in the same layout."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from unroll.errors import UserError
+from unroll.errors import UserError, did_you_mean
 
 
 def load_splits(
-    hub_id: str | None, revision: str | None, config_name: str | None, path: Path | None, preferred: str | None = None
+    hub_id: str | None,
+    revision: str | None,
+    config_name: str | None,
+    path: Path | None,
+    needed: Collection[str],
+    offline: str,
+    preferred: str | None = None,
 ) -> Mapping[str, Any]:
-    """Train, validation and test of a dataset, as `datasets.Dataset`s that lie on the disk.
+    """The splits of a dataset, as `datasets.Dataset`s that lie on the disk.
 
     Args:
         hub_id: name on the Hub.
         revision: commit of its repository.
         config_name: its configuration; None takes `preferred` if there is one of that name, else the default one.
         path: a local folder, read in place of the Hub.
+        needed: splits that it must have.
+        offline: what works without a network, for the message.
         preferred: see config_name.
 
     Raises:
@@ -40,6 +48,8 @@ def load_splits(
     pinned = revision if path is None else None
     try:
         names = datasets.get_dataset_config_names(source, revision=pinned)
+        if config_name is not None and config_name not in names:
+            raise UserError(f"{source}: there is no data.config_name={config_name}; {did_you_mean(config_name, names)}")
         if config_name is None and preferred in names:
             config_name = preferred
         splits = datasets.load_dataset(source, config_name, revision=pinned)
@@ -47,12 +57,12 @@ def load_splits(
         if path is None:
             raise UserError(
                 f"{hub_id}: cannot be had from the Hugging Face Hub ({_first_line(error)}); without a network, set "
-                "data.path to a local folder in the same layout, or take data=python_docs or data=text_files"
+                f"data.path to a local folder in the same layout, or take {offline}"
             ) from None
         raise UserError(f"{path}: {_first_line(error)}") from None
     except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
         raise UserError(f"{source}: {_first_line(error)}") from None
-    for split in ("train", "validation", "test"):
+    for split in needed:
         if split not in splits:
             raise UserError(f"{source}: there is no split {split}; it has: {', '.join(splits)}")
     return splits

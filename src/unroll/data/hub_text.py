@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from unroll.data.base import SPLITS
 from unroll.data.encoding import Chunk
 from unroll.data.hub import load_splits
 from unroll.data.text_stream import TextStream
@@ -79,6 +80,8 @@ class HubText(TextStream):
                 self.revision,
                 self.config_name,
                 Path(self.path) if self.path else None,
+                needed=SPLITS,
+                offline="data=python_docs or data=text_files",
                 preferred="document",
             )
         return self._loaded

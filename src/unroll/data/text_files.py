@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from unroll.data.base import SPLITS
 from unroll.data.encoding import Chunk
-from unroll.data.text_stream import SPLITS, TextStream
+from unroll.data.text_stream import TextStream
 from unroll.errors import UsageError, UserError
 
 _CHUNK = 2**20

@@ -4,19 +4,17 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import lightning
 import numpy as np
 import torch
 from pydantic import PositiveInt
 from torch import Tensor
 
+from unroll.data.base import SPLITS, Data
 from unroll.data.encoding import Chunk, TokenStore, Unit, Vocabulary, release
 from unroll.errors import UsageError, UserError
 from unroll.truncation import Truncation
-
-SPLITS = ("train", "validation", "test")
 
 _WINDOWS_BETWEEN_RELEASES = 1024
 
@@ -31,6 +29,7 @@ class Window(NamedTuple):
         begins: whether this is the first of a pass: there is nothing to carry on from.
         first_lane: the number of the first lane here among the lanes of all devices.
         lanes: how many lanes all devices have together.
+        share: the weight of this process's mean in that over all processes: alike, since all have as many lanes.
     """
 
     tokens: Tensor
@@ -39,6 +38,7 @@ class Window(NamedTuple):
     begins: bool
     first_lane: int
     lanes: int
+    share: float = 1.0
 
 
 class Lanes:
@@ -123,7 +123,7 @@ class Lanes:
         self._position = self._resume_at = state["position"]
 
 
-class TextStream(lightning.LightningDataModule):
+class TextStream(Data):
     """A text in three splits, encoded once and streamed. A subclass says where the text comes from: `texts`.
 
     Args:
@@ -175,21 +175,25 @@ class TextStream(lightning.LightningDataModule):
 
     @staticmethod
     def load_spec(folder: Path) -> Vocabulary:
-        """The spec that a run was trained with."""
         return Vocabulary.load(folder / "vocabulary.json")
 
     @property
     def spec(self) -> Vocabulary:
-        """What a model must know of the data."""
         return self._store().vocabulary
 
     def save_spec(self, folder: Path) -> None:
-        """Put the spec into a run's folder, and what tells whether the text is still the same."""
         self.spec.save(folder / "vocabulary.json")
         (folder / "fingerprint").write_text(self._fingerprint)
 
+    def adopt(self, spec: Vocabulary) -> None:
+        if self.spec != spec:
+            raise UserError(
+                f"{self.source}: the vocabulary of this data is not the one that the run was trained with: has the text "
+                "changed since, or, for python_docs, is this another version of Python?"
+            )
+
     def is_unchanged(self, folder: Path) -> bool:
-        """Is this the very text that the run in this folder was begun with?"""
+        self._store()
         return (folder / "fingerprint").read_text() == self._fingerprint
 
     def prepare_data(self) -> None:
@@ -217,13 +221,7 @@ class TextStream(lightning.LightningDataModule):
                 )
             )
 
-    @property
-    def source(self) -> str:
-        """Where the text comes from, for messages."""
-        return type(self).__name__
-
     def describe(self) -> list[str]:
-        """What there is to say of the data before training, in lines."""
         store = self._store()
         counts = {split: len(store.tokens(split)) for split in SPLITS}
         return [
@@ -243,41 +241,22 @@ class TextStream(lightning.LightningDataModule):
             self.length,
             self.truncation.history,
             drop_tail=True,
-            **self._ranks(),
+            rank=self.rank,
+            world_size=self.world_size,
         )
 
-    def val_dataloader(self) -> Lanes:
-        return self.eval_dataloader("validation")
-
-    def test_dataloader(self) -> Lanes:
-        return self.eval_dataloader("test")
-
     def eval_dataloader(self, splits: str) -> Lanes:
-        """Everything of a split, or of several joined by + and read as one text, each target once.
-
-        Raises:
-            UsageError: a name that is no split.
-        """
-        names = splits.split("+")
-        for name in names:
-            if name not in SPLITS:
-                raise UsageError(f"split {name}: there is no such split; valid: {', '.join(SPLITS)}, or several with +")
-        if len(set(names)) < len(names):
-            raise UsageError(f"split {splits}: names a split twice")
+        """Several splits are read as one text."""
+        names = self.named_splits(splits)
         self._check_share("data.eval_lanes", self.eval_lanes)
         arrays = [self._store().tokens(name) for name in names]
         tokens = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
         if self.truncation.carry_state:
-            return Lanes(tokens, self.eval_lanes, self.eval_window, **self._ranks())
+            return Lanes(tokens, self.eval_lanes, self.eval_window, rank=self.rank, world_size=self.world_size)
         # Windows that begin from zero are part of what is learned: they are the same ones here.
-        return Lanes(tokens, self.eval_lanes, self.length, self.truncation.history, **self._ranks())
-
-    def _ranks(self) -> dict[str, Any]:
-        if self.trainer is None:
-            return {}
-        return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
+        history = self.truncation.history
+        return Lanes(tokens, self.eval_lanes, self.length, history, rank=self.rank, world_size=self.world_size)
 
     def _check_share(self, key: str, lanes: int) -> None:
-        processes = self._ranks().get("world_size", 1)
-        if lanes % processes:
-            raise UsageError(f"{key}={lanes} cannot be shared out evenly over {processes} processes")
+        if lanes % self.world_size:
+            raise UsageError(f"{key}={lanes} cannot be shared out evenly over {self.world_size} processes")

@@ -2,17 +2,20 @@
 
 import argparse
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import lightning
 import torch
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import SumMetric
 
+from unroll.data.base import Data
 from unroll.schedule import Schedulers
 from unroll.state import State, map_state, reset, select
 from unroll.truncation import Truncation
@@ -80,6 +83,40 @@ class Task(lightning.LightningModule):
     def metrics(self, loss: float) -> dict[str, float]:
         """What is reported of a mean loss, by standard names."""
 
+    @property
+    def evaluation_metrics(self) -> list[str]:
+        """The names of all that an evaluation reports: what can be watched."""
+        return list(self.metrics(1.0))
+
+    def start_observing(self) -> None:
+        """An evaluation begins: for a task that reports more than its loss. Its `loss` may then keep what it answered."""
+
+    def observed(self) -> dict[str, float]:
+        """What a finished evaluation reports beside `metrics`."""
+        return {}
+
+    def begin(self, data: Data) -> list[str]:
+        """Once, before the first step of a new run: what is to be done with the fresh weights. Returns lines to tell."""
+        return []
+
+    def baselines(self, data: Data, splits: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
+        """What a model needs to beat, trained on the same data: name -> split -> metrics."""
+        return {}
+
+    def report(self, data: Data, splits: str, folder: Path, loggers: Sequence[Logger]) -> list[str]:
+        """Pictures and tables of the evaluation that has just ended, put into the run's folder.
+
+        Args:
+            data: what was evaluated on.
+            splits: one of its splits, or several joined by +.
+            folder: the run's.
+            loggers: they get what they can show.
+
+        Returns:
+            Lines that tell where what is.
+        """
+        return []
+
     @abstractmethod
     def tokens(self, batch: Any) -> int:
         """How many of `unit` a training batch goes on by, in this process."""
@@ -96,7 +133,8 @@ class Task(lightning.LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
         result = self.loss(batch, self._starting_state(batch, batch_idx))
         self._train_state = result.state
-        return {"loss": result.value, "scored": result.scored}
+        loss = result.value if batch.share == 1 else result.value * batch.share
+        return {"loss": loss, "mean": result.value.detach(), "scored": result.scored}
 
     def _starting_state(self, batch: Any, batch_idx: int) -> State | None:
         if self._train_state is None or batch.begins or not self.truncation.carry_state:
@@ -120,6 +158,8 @@ class Task(lightning.LightningModule):
         carry = self.truncation.carry_state and not batch.begins
         result = self.loss(batch, self._eval_state if carry else None)
         self._eval_state = result.state
+        if not batch.share:  # of a process that had nothing left to do
+            return
         self._sum.update(result.value.to(self._sum.dtype) * result.scored)
         self._count.update(result.scored)
 
@@ -134,6 +174,7 @@ class Task(lightning.LightningModule):
             if self.device.type != "mps":  # which has no float64
                 metric.set_dtype(torch.float64)
             metric.reset()
+        self.start_observing()
 
     def on_validation_epoch_end(self) -> None:
         metrics = self._log_evaluation("val")
@@ -147,7 +188,7 @@ class Task(lightning.LightningModule):
 
     def _log_evaluation(self, split: str) -> dict[str, float]:
         self._eval_state = None
-        metrics = self.metrics((self._sum.compute() / self._count.compute()).item())
+        metrics = {**self.metrics((self._sum.compute() / self._count.compute()).item()), **self.observed()}
         named = {f"{split}/{name}": value for name, value in metrics.items()}
         self.log_dict(named, logger=False)
         return named

@@ -1,0 +1,124 @@
+"""Sequences of many lengths in batches of like lengths, so that little of a batch is padding."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unroll.data.tokenizing import PAD, Sequences
+
+_BATCHES_A_BUCKET = 50
+
+
+class LabelledBatch(NamedTuple):
+    """Sequences side by side, and the class of each.
+
+    Attributes:
+        tokens: (time, batch) of int64; `PAD` past a sequence's end.
+        lengths: (batch,) of int64, each at least 1; None where all are as long as time.
+        labels: (batch,) of int64.
+        rows: (batch,) of int64: which of its split's sequences each is.
+        token_count: without the padding.
+        share: the weight of this process's mean in that over all processes: 1 where each has as many sequences.
+        begins: whether it starts from the initial state: sequences that end always do.
+    """
+
+    tokens: Tensor
+    lengths: Tensor | None
+    labels: Tensor
+    rows: Tensor
+    token_count: int
+    share: float
+    begins: bool = True
+
+
+class Buckets:
+    """Batches of sequences of like length.
+
+    Sequences in the order of their lengths are cut into buckets; a batch is drawn within one. What lies in which bucket is
+    fixed, so an epoch always has the same number of batches.
+
+    Args:
+        sequences: the tokens.
+        labels: (count,) of int64.
+        batch_size: sequences a batch, over all processes.
+        batch_tokens: tokens a batch at most, padding included: where sequences are long, fewer make a batch, but always one.
+        seed: of the order, another one each epoch; None: always in order of length, the longest first.
+        rank, world_size: this process and the number of processes: each has its share of every batch.
+    """
+
+    def __init__(
+        self,
+        sequences: Sequences,
+        labels: np.ndarray,
+        batch_size: int,
+        batch_tokens: int,
+        seed: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.sequences = sequences
+        self.labels = labels
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        lengths = sequences.lengths
+        order = np.argsort(-lengths, kind="stable")
+        self._buckets: list[tuple[np.ndarray, int]] = []  # its sequences, and how many make a batch
+        start = 0
+        while start < len(order):
+            size = max(1, min(batch_size, batch_tokens // int(lengths[order[start]])))
+            self._buckets.append((order[start : start + size * _BATCHES_A_BUCKET], size))
+            start += size * _BATCHES_A_BUCKET
+        self._epoch = 0
+        self._position = 0
+        self._resume_at = 0
+
+    def __len__(self) -> int:
+        return sum(-(-len(bucket) // size) for bucket, size in self._buckets)
+
+    def __iter__(self) -> Iterator[LabelledBatch]:
+        epoch, position, self._resume_at = self._epoch, self._resume_at, 0
+        batches = self._batches(epoch)
+        for number in range(position, len(batches)):
+            ends = number + 1 == len(batches)
+            self._epoch, self._position = (epoch + 1, 0) if ends else (epoch, number + 1)
+            yield self._collate(batches[number])
+
+    def _batches(self, epoch: int) -> list[np.ndarray]:
+        draw = None if self.seed is None else np.random.default_rng([self.seed, epoch])
+        batches = []
+        for bucket, size in self._buckets:
+            members = bucket if draw is None else draw.permutation(bucket)
+            batches += [members[start : start + size] for start in range(0, len(members), size)]
+        return batches if draw is None else [batches[index] for index in draw.permutation(len(batches))]
+
+    def _collate(self, batch: np.ndarray) -> LabelledBatch:
+        rows = batch[self.rank :: self.world_size]
+        share = len(rows) * self.world_size / len(batch)
+        if not len(rows):  # fewer sequences than processes: one that counts nothing keeps this process in step
+            rows = batch[:1]
+        pieces = [self.sequences[row] for row in rows]
+        lengths = np.array([len(piece) for piece in pieces])
+        tokens = np.full((lengths.max(), len(rows)), PAD, np.int64)
+        for column, piece in enumerate(pieces):
+            tokens[: len(piece), column] = piece
+        return LabelledBatch(
+            torch.from_numpy(tokens),
+            None if lengths.min() == lengths.max() else torch.from_numpy(lengths),
+            torch.from_numpy(self.labels[rows]),
+            torch.from_numpy(rows),
+            int(lengths.sum()),
+            share,
+        )
+
+    def state_dict(self) -> dict[str, int]:
+        """Which batch comes next."""
+        return {"epoch": self._epoch, "position": self._position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Begin the next pass there."""
+        self._epoch = state["epoch"]
+        self._position = self._resume_at = state["position"]

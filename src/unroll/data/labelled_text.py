@@ -1,0 +1,369 @@
+"""Texts with a class each: the format behind every text classification."""
+
+import hashlib
+import json
+from abc import abstractmethod
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import Field, NonNegativeInt, PositiveInt
+from tokenizers import Tokenizer
+
+from unroll.data.base import SPLITS, Data
+from unroll.data.buckets import Buckets
+from unroll.data.tokenizing import UNKNOWN, Boundaries, Sequences, Unit, encode, fit_tokenizer
+from unroll.errors import UserError
+from unroll.truncation import Truncation
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+_LISTED = 20  # classes that an error line names
+
+
+class Examples(NamedTuple):
+    """A split as it was read.
+
+    Attributes:
+        texts: what is classified.
+        labels: the name of each one's class; "" where it is missing.
+        source: what it was read from, for messages.
+        unit: what `numbers` count: lines, rows.
+        numbers: the place of each in its source, from 1; None: 1, 2, 3, ...
+    """
+
+    texts: list[str]
+    labels: list[str]
+    source: str = ""
+    unit: str = "row"
+    numbers: list[int] | None = None
+
+    def place(self, index: int) -> str:
+        """Where one stands, for messages."""
+        number = index + 1 if self.numbers is None else self.numbers[index]
+        return f"{self.source}, {self.unit} {number}"
+
+    def take(self, rows: np.ndarray) -> "Examples":
+        """Some of them."""
+        numbers = [row + 1 if self.numbers is None else self.numbers[row] for row in rows.tolist()]
+        texts, labels = [self.texts[row] for row in rows], [self.labels[row] for row in rows]
+        return Examples(texts, labels, self.source, self.unit, numbers)
+
+
+@dataclass(frozen=True)
+class LabelledTextSpec:
+    """What a model must know of labelled texts.
+
+    Attributes:
+        tokenizer_json: the tokenizer, as the `tokenizers` library writes it.
+        labels: names of the classes; class i is labels[i].
+        counts: how many training texts each class has.
+    """
+
+    tokenizer_json: str
+    labels: tuple[str, ...]
+    counts: tuple[int, ...]
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer itself."""
+        return Tokenizer.from_str(self.tokenizer_json)
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens, padding and the unknown one among them."""
+        return int(self.tokenizer.get_vocab_size())
+
+
+class LabelledText(Data):
+    """Texts and their classes, tokenized, in length buckets. A subclass says where they come from: `read`.
+
+    Args:
+        batch_size: texts a batch, over all devices.
+        batch_tokens: tokens a batch at most, padding included: where texts are long, fewer make a batch.
+        eval_batch_size: texts a batch in validation and test; speed only.
+        truncation: not needed here: every batch holds whole texts.
+        unit, vocab_size, min_count, lowercase, boundaries: see `fit_tokenizer`.
+        max_length: tokens that a text may have; a longer one is an error.
+        validation_fraction, test_fraction: shares of the training texts that are drawn for a split that the source does
+            not have, of every class alike. 0 for test: there is none.
+        split_seed: of that draw. Not the run's seed: runs with different seeds are scored on the same texts.
+
+    Raises:
+        UserError: see `prepare_data`.
+    """
+
+    def __init__(
+        self,
+        batch_size: PositiveInt,
+        batch_tokens: PositiveInt,
+        eval_batch_size: PositiveInt,
+        truncation: Truncation,
+        unit: Unit,
+        vocab_size: Annotated[int, Field(ge=3)],
+        min_count: PositiveInt,
+        lowercase: bool,
+        boundaries: Boundaries,
+        max_length: PositiveInt,
+        validation_fraction: Annotated[float, Field(gt=0, lt=1)],
+        test_fraction: Share,
+        split_seed: NonNegativeInt,
+    ) -> None:
+        super().__init__()
+        self.batch_size = batch_size
+        self.batch_tokens = batch_tokens
+        self.eval_batch_size = eval_batch_size
+        self.unit: Unit = unit
+        self.vocab_size = vocab_size
+        self.min_count = min_count
+        self.lowercase = lowercase
+        self.boundaries: Boundaries = boundaries
+        self.max_length = max_length
+        self.validation_fraction = validation_fraction
+        self.test_fraction = test_fraction
+        self.split_seed = split_seed
+        self._seed = torch.initial_seed() % 2**31  # the run's, the same in every process: the order of the texts
+        self._notes: list[str] = []
+
+    @abstractmethod
+    def read(self) -> dict[str, Examples]:
+        """The splits that the source has, "train" among them.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+
+    @cached_property
+    def examples(self) -> dict[str, Examples]:
+        """The splits as texts and names of classes, checked.
+
+        Raises:
+            UserError: an empty split, an empty text, a missing label, labels that are no classes, one class only, a class
+                that train lacks.
+        """
+        splits = {split: examples for split, examples in self.read().items() if split in SPLITS}
+        for split, examples in splits.items():
+            _check(split, examples)
+        for split, share in (("test", self.test_fraction), ("validation", self.validation_fraction)):
+            if split not in splits and share:
+                splits["train"], splits[split] = _draw(splits["train"], split, share, self.split_seed)
+                count = len(splits[split].texts)
+                self._notes.append(f"{split}: {count:,} texts drawn from train, of every class the same share")
+        return {split: splits[split] for split in SPLITS if split in splits}
+
+    @cached_property
+    def spec(self) -> LabelledTextSpec:
+        train = self.examples["train"]
+        counts = Counter(train.labels)
+        labels = _in_order(counts)
+        if len(labels) < 2:
+            raise UserError(f"{train.source}: every text of train has the label {labels[0]}: two classes are needed")
+        tokenizer = fit_tokenizer(
+            train.texts, self.unit, self.vocab_size, self.min_count, self.lowercase, self.boundaries
+        )
+        return LabelledTextSpec(tokenizer.to_str(), labels, tuple(counts[label] for label in labels))
+
+    def save_spec(self, folder: Path) -> None:
+        (folder / "tokenizer.json").write_text(self.spec.tokenizer_json, encoding="utf-8")
+        labels = {"labels": self.spec.labels, "counts": self.spec.counts}
+        (folder / "labels.json").write_text(json.dumps(labels, ensure_ascii=False), encoding="utf-8")
+        (folder / "fingerprint").write_text(self._fingerprint)
+
+    @staticmethod
+    def load_spec(folder: Path) -> LabelledTextSpec:
+        try:
+            stored = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
+            tokenizer_json = (folder / "tokenizer.json").read_text(encoding="utf-8")
+            labels = tuple(str(label) for label in stored["labels"])
+            spec = LabelledTextSpec(tokenizer_json, labels, tuple(int(count) for count in stored["counts"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{folder}: labels.json or tokenizer.json is not whole ({error!r})") from None
+        try:
+            _ = spec.tokenizer
+        except Exception as error:  # the library raises no narrower one
+            raise UserError(f"{folder / 'tokenizer.json'}: is no tokenizer ({error})") from None
+        return spec
+
+    def adopt(self, spec: LabelledTextSpec) -> None:
+        for examples in self.examples.values():
+            for index, label in enumerate(examples.labels):
+                if label not in spec.labels:
+                    raise UserError(
+                        f"{examples.place(index)}: the run was not trained with the label {label}; "
+                        f"it knows: {_listed(spec.labels)}"
+                    )
+        self.__dict__["spec"] = spec
+
+    def is_unchanged(self, folder: Path) -> bool:
+        return (folder / "fingerprint").read_text() == self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for split, examples in self.examples.items():
+            digest.update(f"\0{split}\0".encode())
+            for text, label in zip(examples.texts, examples.labels, strict=True):
+                digest.update(f"{label}\0{text}\0".encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(self.examples)
+
+    def prepare_data(self) -> None:
+        """Read, check, tokenize.
+
+        Raises:
+            UserError: the texts or their labels are not in order; see `examples`.
+        """
+        for split in self.splits:
+            self._encode(split)
+
+    def _encode(self, split: str) -> tuple[Sequences, np.ndarray]:
+        """The tokens of a split's texts and their classes."""
+        cache = self.__dict__.setdefault("_encoded", {})
+        if split not in cache:
+            examples = self.examples[split]
+            class_of = {label: index for index, label in enumerate(self.spec.labels)}
+            for index, label in enumerate(examples.labels):
+                if label not in class_of:
+                    raise UserError(
+                        f"{examples.place(index)}: no text of train has the label {label} that this one of {split} has; "
+                        f"train has: {_listed(self.spec.labels)}"
+                    )
+            sequences = encode(self.spec.tokenizer, examples.texts)
+            longest = int(sequences.lengths.argmax())
+            if sequences.lengths[longest] > self.max_length:
+                raise UserError(
+                    f"{examples.place(longest)}: the text has {sequences.lengths[longest]:,} tokens, and "
+                    f"data.max_length={self.max_length} are allowed: raise it, or take the text out"
+                )
+            cache[split] = sequences, np.array([class_of[label] for label in examples.labels], np.int64)
+        return cache[split]
+
+    def token_counts(self) -> np.ndarray:
+        """(vocab_size,): how often each token stands in the training texts."""
+        return np.bincount(self._encode("train")[0].tokens, minlength=self.spec.vocab_size)
+
+    def lengths(self, split: str) -> np.ndarray:
+        """(count,): tokens of each text."""
+        return self._encode(split)[0].lengths
+
+    def labels(self, split: str) -> np.ndarray:
+        """(count,) of int64: the class of each text."""
+        return self._encode(split)[1]
+
+    def difficulty(self, split: str) -> tuple[str, np.ndarray]:
+        """What makes its texts hard, to draw the score against: a label with its unit, and a value for each text."""
+        return "length of the text (tokens)", self.lengths(split)
+
+    def describe(self) -> list[str]:
+        spec = self.spec
+        lines = [
+            ", ".join(f"{split} {len(examples.texts):,}" for split, examples in self.examples.items())
+            + f" texts; {len(spec.labels)} classes: {_listed(spec.labels)}",
+            f"{spec.vocab_size:,} tokens ({self.unit}); a training text has {int(np.median(self.lengths('train'))):,} "
+            f"(median) to {self.lengths('train').max():,}",
+            *self._notes,
+        ]
+        seen = set(self.examples["train"].texts)
+        for split in self.splits[1:]:
+            tokens = self._encode(split)[0].tokens
+            unknown = (tokens == UNKNOWN).mean()
+            if unknown:
+                lines.append(f"{unknown:.1%} of the tokens of {split} do not occur in train: unknown to the model")
+            known = sum(text in seen for text in self.examples[split].texts)
+            if known:
+                lines.append(f"note: {known:,} texts of {split} stand in train too: scores will look too good by them")
+        return lines
+
+    def train_dataloader(self) -> Buckets:
+        sequences, labels = self._encode("train")
+        return Buckets(
+            sequences,
+            labels,
+            self.batch_size,
+            self.batch_tokens,
+            self._seed,
+            rank=self.rank,
+            world_size=self.world_size,
+        )
+
+    def eval_dataloader(self, splits: str) -> Buckets:
+        """Several splits are scored together."""
+        parts = [self._encode(name) for name in self.named_splits(splits)]
+        sequences = Sequences.joined([part[0] for part in parts])
+        labels = np.concatenate([part[1] for part in parts])
+        return Buckets(
+            sequences,
+            labels,
+            self.eval_batch_size,
+            self.batch_tokens,
+            rank=self.rank,
+            world_size=self.world_size,
+        )
+
+
+def _check(split: str, examples: Examples) -> None:
+    if not examples.texts:
+        raise UserError(f"{examples.source}: the {split} split has no texts")
+    for index, (text, label) in enumerate(zip(examples.texts, examples.labels, strict=True)):
+        if not text.strip():
+            raise UserError(f"{examples.place(index)}: the text is empty: take the row out")
+        if not label:
+            raise UserError(f"{examples.place(index)}: the label is missing: fill it in, or take the row out")
+    counts = Counter(examples.labels)
+    numbers = {label: _number(label) for label in counts}
+    if all(number is not None for number in numbers.values()):
+        for index, label in enumerate(examples.labels):
+            if not label.lstrip("+-").isdigit():
+                raise UserError(
+                    f"{examples.place(index)}: the label {label} is no class but a measure: write whole numbers or names, "
+                    "each its own class"
+                )
+    if split == "train" and len(counts) > 50 and len(counts) > len(examples.labels) / 2:
+        raise UserError(
+            f"{examples.source}: {len(counts):,} different labels for {len(examples.labels):,} texts are no classes: "
+            "is it the right column?"
+        )
+
+
+def _number(label: str) -> float | None:
+    try:
+        return float(label)
+    except ValueError:
+        return None
+
+
+def _in_order(labels: Counter[str]) -> tuple[str, ...]:
+    """By number if all are numbers, else by alphabet."""
+    if all(_number(label) is not None for label in labels):
+        return tuple(sorted(labels, key=lambda label: (float(label), label)))
+    return tuple(sorted(labels))
+
+
+def _draw(examples: Examples, split: str, share: float, seed: int) -> tuple[Examples, Examples]:
+    """What is left, and a share of it, of every class alike."""
+    from sklearn.model_selection import train_test_split
+
+    for label, count in Counter(examples.labels).items():
+        if count < 2:
+            raise UserError(
+                f"{examples.source}: the class {label} has one text only: none can be drawn for {split}; take the class "
+                f"out, or give a file of its own for {split}"
+            )
+    rows = np.arange(len(examples.texts))
+    try:
+        rest, drawn = train_test_split(rows, test_size=share, random_state=seed, stratify=examples.labels)
+    except ValueError as error:
+        raise UserError(f"{examples.source}: too few texts to draw {share:.0%} for {split}: {error}") from None
+    return examples.take(np.sort(rest)), examples.take(np.sort(drawn))
+
+
+def _listed(labels: tuple[str, ...]) -> str:
+    shown = ", ".join(labels[:_LISTED])
+    return shown if len(labels) <= _LISTED else f"{shown}, ... ({len(labels)} in all)"

@@ -1,0 +1,102 @@
+"""From texts to tokens, by the `tokenizers` library: words, byte-level BPE, or characters."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+Unit = Literal["words", "bpe", "characters"]
+Boundaries = Literal["punctuation", "spaces"]
+
+PAD, UNKNOWN = 0, 1
+"""Tokens that no text has: what fills a batch up, and what stands for all that the training texts do not contain."""
+
+_SPECIAL = ["[PAD]", "[UNK]"]
+_TEXTS_AT_ONCE = 1000
+
+
+def fit_tokenizer(
+    texts: Iterable[str], unit: Unit, vocab_size: int, min_count: int, lowercase: bool, boundaries: Boundaries
+) -> Tokenizer:
+    """A tokenizer with the most frequent tokens of these texts.
+
+    Args:
+        texts: the training texts, and no others.
+        unit: `words`; `bpe`, pieces of words down to bytes, so that nothing is unknown (Sennrich et al. 2016); or
+            `characters`.
+        vocab_size: tokens at most, the two special ones among them.
+        min_count: how often a token (for BPE a pair) must occur.
+        lowercase: whether capitals are read as small letters.
+        boundaries: where words end: at `punctuation`, marks being words of their own (an apostrophe within letters is
+            part of the word), or at `spaces` only, for text that is already tokenized.
+    """
+    common: dict[str, Any] = {"vocab_size": vocab_size, "special_tokens": _SPECIAL, "show_progress": False}
+    trainer: trainers.Trainer
+    if unit == "bpe":
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        trainer = trainers.BpeTrainer(initial_alphabet=alphabet, min_frequency=min_count, **common)
+    else:
+        tokenizer = Tokenizer(models.WordLevel(unk_token="[UNK]"))
+        if unit == "characters":
+            tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
+        elif boundaries == "spaces":
+            tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        else:
+            word = Regex(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
+            tokenizer.pre_tokenizer = pre_tokenizers.Split(word, behavior="removed", invert=True)
+        trainer = trainers.WordLevelTrainer(min_frequency=min_count, **common)
+    steps: list[normalizers.Normalizer] = [normalizers.NFC()]
+    if lowercase:
+        steps.append(normalizers.Lowercase())
+    tokenizer.normalizer = normalizers.Sequence(steps)
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+class Sequences:
+    """Token sequences of many lengths, one after the other in one array.
+
+    Attributes:
+        tokens: (total,) of int32.
+        offsets: (count + 1,): sequence i is tokens[offsets[i] : offsets[i + 1]].
+    """
+
+    def __init__(self, tokens: np.ndarray, offsets: np.ndarray) -> None:
+        self.tokens = tokens
+        self.offsets = offsets
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.tokens[self.offsets[index] : self.offsets[index + 1]]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(count,): how many tokens each has."""
+        return np.diff(self.offsets)
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Sequences]") -> "Sequences":
+        """The sequences of all parts, in order."""
+        if len(parts) == 1:
+            return parts[0]
+        lengths = np.concatenate([part.lengths for part in parts])
+        return cls(np.concatenate([part.tokens for part in parts]), _offsets(lengths))
+
+
+def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Sequences:
+    """Texts as tokens. One in which there is no token at all is read as one unknown one: every sequence has a step."""
+    found = []
+    for start in range(0, len(texts), _TEXTS_AT_ONCE):
+        encodings = tokenizer.encode_batch_fast(texts[start : start + _TEXTS_AT_ONCE], add_special_tokens=False)
+        found += [np.array(encoding.ids or [UNKNOWN], np.int32) for encoding in encodings]
+    lengths = np.array([len(tokens) for tokens in found], np.int64)
+    return Sequences(np.concatenate(found) if found else np.zeros(0, np.int32), _offsets(lengths))
+
+
+def _offsets(lengths: np.ndarray) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(lengths)])

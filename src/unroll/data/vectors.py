@@ -1,0 +1,91 @@
+"""Word vectors that were trained elsewhere, from a file in GloVe's or word2vec's text format."""
+
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from unroll.data.tables import check_file
+from unroll.errors import UserError
+
+
+class WordVectors(NamedTuple):
+    """The vectors of those words that were looked for.
+
+    Attributes:
+        tokens: (found,) of int: the token of each.
+        vectors: (found, width) of float32.
+    """
+
+    tokens: np.ndarray
+    vectors: np.ndarray
+
+
+def read_vectors(path: Path, vocabulary: dict[str, int], width: int) -> WordVectors:
+    """Read the vectors of a vocabulary's words; the file may be of any size, and gzipped.
+
+    Args:
+        path: a word and `width` numbers a line, apart by spaces; a first line of two numbers (word2vec's) is passed over.
+        vocabulary: word -> token. A word that is not in the file is looked for in small letters too.
+        width: numbers a vector.
+
+    Raises:
+        UserError: no such file, an empty one, another width, a line that is broken.
+    """
+    check_file(path)
+    small: dict[str, list[int]] = {}
+    for word, token in vocabulary.items():
+        small.setdefault(word.lower(), []).append(token)
+    found: dict[int, np.ndarray] = {}
+    exact: set[int] = set()
+    for number, line in _lines(path):
+        fields = line.rstrip().split(" ")
+        if number == 1 and len(fields) == 2:
+            continue
+        if len(fields) < width + 1 or (len(fields) > width + 1 and _is_number(fields[1]) and width > 1):
+            raise UserError(
+                f"{path}, line {number}: has {len(fields) - 1} numbers where task.embedding_size={width} are wanted: "
+                + (f"set task.embedding_size={len(fields) - 1}" if number < 3 else "is the file whole?")
+            )
+        word = " ".join(fields[:-width])  # some files have words with spaces in them
+        known = vocabulary.get(word)
+        wanted = [known] if known is not None else [other for other in small.get(word, []) if other not in exact]
+        if not wanted:
+            continue
+        try:
+            vector = np.array(fields[-width:], np.float32)
+        except ValueError:
+            raise UserError(f"{path}, line {number}: what follows the word {word!r} are not all numbers") from None
+        if not np.isfinite(vector).all():
+            raise UserError(f"{path}, line {number}: the vector of {word!r} is not finite")
+        found.update(dict.fromkeys(wanted, vector))
+        if known is not None:
+            exact.add(known)
+    tokens = np.array(sorted(found), np.int64)
+    return WordVectors(
+        tokens, np.stack([found[token] for token in tokens]) if found else np.zeros((0, width), np.float32)
+    )
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
+        number = 0
+        try:
+            for line in file:
+                number += 1
+                if line.strip():
+                    yield number, line
+        except UnicodeDecodeError:
+            raise UserError(f"{path}, line {number + 1}: is not UTF-8; is it a text file of vectors?") from None
+        except (OSError, EOFError) as error:
+            raise UserError(f"{path}, line {number + 1}: cannot be read on: {error}") from None
+
+
+def _is_number(written: str) -> bool:
+    try:
+        float(written)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,152 @@
+"""How a run ends: its best checkpoint scored, summary.json, pictures, and a table."""
+
+import json
+import logging
+import platform
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from unroll.checkpoint import read_checkpoint
+from unroll.data.base import Data
+from unroll.insight.learning_curve import draw_learning_curve
+from unroll.machine import git_commit
+from unroll.runs import BUDGET_KEYS, SUMMARY, checkpoint_path, load_weights
+from unroll.tasks.base import Task
+from unroll.training_log import TrainingLog, clock
+from unroll.writing import written_whole
+
+log = logging.getLogger("unroll")
+
+
+def finish(
+    config: dict[str, Any],
+    trainer: lightning.Trainer,
+    task: Task,
+    data: Data,
+    training_log: TrainingLog,
+    folder: Path,
+) -> None:
+    """Score the best checkpoint on validation and, if the run reads it, test; write and tell what was found.
+
+    Args:
+        config: the run's.
+        trainer: that has trained.
+        task: trained.
+        data: what on.
+        training_log: time and throughput.
+        folder: the run's.
+    """
+    steps = trainer.global_step
+    # Lightning's own count takes a last, unfinished epoch for a whole one.
+    epochs = round(steps * trainer.accumulate_grad_batches / trainer.num_training_batches, 2)
+    best = checkpoint_path(folder, "best")
+    if training_log.validated_at != steps:  # training ended between two validations: the last weights count too
+        trainer.validate(task, datamodule=data, verbose=False)
+    if not best.exists():  # nothing was validated, or all of it was NaN
+        best = checkpoint_path(folder, "last")
+    load_weights(task, read_checkpoint(best), best)
+    loggers, trainer.loggers = trainer.loggers, []  # what was validated before is not logged again
+    splits = ["validation", *(["test"] if config["test"] and "test" in data.splits else [])]
+    metrics: dict[str, float] = {}
+    told: list[str] = []
+    for split in splits:
+        score = trainer.validate if split == "validation" else trainer.test
+        score(task, datamodule=data, verbose=False)
+        metrics.update(measured(trainer))
+        if trainer.is_global_zero and metrics:
+            told += task.report(data, split, folder, loggers)
+    for logger in loggers:
+        logger.log_metrics({name: value for name, value in metrics.items() if name.startswith("test/")}, step=steps)
+    trainer.loggers = loggers
+    if not trainer.is_global_zero:
+        return
+    choices = config["choices"]
+    summary = {
+        "task": choices["task"],
+        "data": choices["data"],
+        "model": choices["model"],
+        "truncation": choices["truncation"],
+        "parameters": parameters(task),
+        "steps": steps,
+        "epochs": epochs,
+        "budget": budget(config),
+        "train_seconds": round(training_log.seconds, 1),
+        "throughput": {"value": round(training_log.throughput, 1), "unit": f"{task.unit}/s"},
+        "best_checkpoint": str(best.relative_to(folder)),
+        "device": _device(trainer),
+        "precision": str(trainer.precision),
+        "seed": config["seed"],
+        "git_commit": git_commit(),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "metrics": metrics,
+        "baselines": {
+            name: {f"{_short(split)}/{metric}": value for split in found for metric, value in found[split].items()}
+            for name, found in task.baselines(data, splits).items()
+        },
+    }
+    with written_whole(folder / SUMMARY) as unfinished:
+        unfinished.write_text(json.dumps(summary, indent=2) + "\n")
+    metric = config["watch"]["metric"].removeprefix("val/")
+    draw_learning_curve(
+        folder / "metrics.csv", folder / "figures" / "learning_curve.png", metric, config["watch"]["label"]
+    )
+    if metrics:
+        Console().print(score_table(splits, metrics, summary["baselines"]))
+    throughput = summary["throughput"]
+    for line in [
+        f"trained    {steps:,} steps in {clock(summary['train_seconds'])}, "
+        f"{throughput['value']:,.0f} {throughput['unit']} on {summary['device']}",
+        f"run        {folder}",
+        *told,
+        f"use it     python predict.py {folder}",
+    ]:
+        log.info(line)
+
+
+def measured(trainer: lightning.Trainer) -> dict[str, float]:
+    """The metrics of the evaluation that a trainer has just run."""
+    return {name: value.item() for name, value in trainer.callback_metrics.items()}
+
+
+def score_table(splits: list[str], metrics: dict[str, float], baselines: dict[str, dict[str, float]]) -> Table:
+    """A line a metric; for each split a column, and one for each baseline beside it."""
+    table = Table()
+    table.add_column("")
+    columns = []
+    for split in splits:
+        for name, found in [("", metrics), *baselines.items()]:
+            of_split = {key: value for key, value in found.items() if key.startswith(f"{_short(split)}/")}
+            if of_split:
+                table.add_column(name or split, justify="right")
+                columns.append((_short(split), of_split))
+    for name in dict.fromkeys(key.partition("/")[2] for key in metrics):
+        values = [of_split.get(f"{split}/{name}") for split, of_split in columns]
+        table.add_row(name, *("" if value is None else f"{value:.4f}" for value in values))
+    return table
+
+
+def _short(split: str) -> str:
+    return "val" if split == "validation" else split
+
+
+def budget(config: dict[str, Any]) -> dict[str, Any]:
+    """What ends the run."""
+    return {key: config["trainer"][key] for key in BUDGET_KEYS}
+
+
+def parameters(task: Task) -> int:
+    """How many numbers the task has that could be trained."""
+    return sum(parameter.numel() for parameter in task.parameters())
+
+
+def _device(trainer: lightning.Trainer) -> str:
+    device = trainer.strategy.root_device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    if device.type == "cpu":
+        name += f" ({torch.get_num_threads()} threads)"
+    return name if trainer.world_size == 1 else f"{trainer.world_size} x {name}"

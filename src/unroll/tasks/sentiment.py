@@ -1,0 +1,318 @@
+"""Sentiment, or any other class of a text: one answer for a whole sequence."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.loggers import Logger, WandbLogger
+from pydantic import Field, PositiveInt
+from rich.console import Console
+from torch import Tensor
+from torch.optim import Optimizer
+from torchmetrics import CatMetric
+
+from unroll.data.base import Data
+from unroll.data.buckets import Buckets, LabelledBatch
+from unroll.data.labelled_text import LabelledText, LabelledTextSpec
+from unroll.data.tokenizing import UNKNOWN, encode
+from unroll.data.vectors import read_vectors
+from unroll.errors import UsageError
+from unroll.insight import classification
+from unroll.insight.bag_of_words import bag_of_words
+from unroll.insight.classification import Answers
+from unroll.insight.words import Explanation, explain, page
+from unroll.labelling import add_labelling_arguments, label_stream
+from unroll.models.pooling import Pooling
+from unroll.models.seq_to_vec import SeqToVec
+from unroll.recurrent import Recurrent
+from unroll.schedule import Schedulers
+from unroll.schema import Probability
+from unroll.state import State
+from unroll.tasks.base import Loss, Task
+from unroll.truncation import Truncation
+from unroll.writing import written_whole
+
+_MOST_WRONG = 100  # rows of the table of mistakes
+_EXPLAINED = 12  # of them, those whose words are coloured
+_PRINTED = 3  # of these, those on the terminal
+_BATCH_TOKENS = 65536  # of a batch that is only read
+
+
+class Prediction(NamedTuple):
+    """An answer.
+
+    Attributes:
+        label: the name of the most probable class.
+        probabilities: of each class, in the order of the spec's labels.
+        unknown: whether the model knows none of the text's words: then it says nothing of the text.
+    """
+
+    label: str
+    probabilities: list[float]
+    unknown: bool
+
+
+class Sentiment(Task):
+    """Cross-entropy of the right class; scored by accuracy, F1, AUROC and calibration, beside a bag of words.
+
+    Args:
+        spec: tokenizer and classes.
+        recurrent: makes the stack of cells.
+        optimizer, schedule: see `Task`.
+        truncation: on texts, `horizon` is how far gradients go; see `SeqToVec`.
+        embedding_size, freeze_embedding, pooling, word_dropout, input_dropout, output_dropout: see `SeqToVec`.
+        vectors: a file of word vectors, GloVe's or word2vec's text format, gzipped or not, that the embedding starts from.
+        output: `softmax`, a score for each class; `sigmoid`, one score, for two classes only.
+        class_weights: weights of the classes in the training loss; `balanced`: inverse to how frequent they are, one on
+            average; None: all alike.
+        label_smoothing: share of the target that is spread over all classes, in training.
+        baseline: whether a bag of words is trained on the same split and put into the same table.
+
+    Raises:
+        UsageError: sigmoid for more than two classes, another number of weights than classes, vectors for another unit
+            than words, a truncation that only a stream can have.
+    """
+
+    unit = "tokens"
+
+    def __init__(
+        self,
+        spec: LabelledTextSpec,
+        recurrent: Callable[..., Recurrent],
+        optimizer: Callable[..., Optimizer],
+        schedule: Callable[..., Schedulers],
+        truncation: Truncation,
+        embedding_size: PositiveInt,
+        freeze_embedding: bool,
+        vectors: str | None,
+        pooling: Pooling,
+        output: Literal["softmax", "sigmoid"],
+        class_weights: list[Annotated[float, Field(ge=0)]] | Literal["balanced"] | None,
+        label_smoothing: Probability,
+        word_dropout: Probability,
+        input_dropout: Probability,
+        output_dropout: Probability,
+        baseline: bool,
+    ) -> None:
+        super().__init__(optimizer, schedule, truncation)
+        classes = len(spec.labels)
+        if output == "sigmoid" and classes != 2:
+            raise UsageError(f"task.output=sigmoid is for two classes, and there are {classes}: take softmax")
+        if isinstance(class_weights, list) and len(class_weights) != classes:
+            raise UsageError(
+                f"task.class_weights has {len(class_weights)} numbers for {classes} classes: {', '.join(spec.labels)}"
+            )
+        if not truncation.carry_state or truncation.reset_probability:
+            raise UsageError(
+                "truncation.carry_state=false and truncation.reset_probability are for streams; a text is read as a whole"
+            )
+        self.spec = spec
+        self.label_smoothing = label_smoothing
+        self.vectors = vectors
+        self.baseline = baseline
+        self.model = SeqToVec(
+            spec.vocab_size,
+            1 if output == "sigmoid" else classes,
+            recurrent,
+            embedding_size,
+            freeze_embedding,
+            pooling,
+            word_dropout,
+            input_dropout,
+            output_dropout,
+            truncation.horizon,
+        )
+        weights = torch.tensor(class_weights if isinstance(class_weights, list) else [1.0] * classes)
+        if class_weights == "balanced":
+            counts = torch.tensor(spec.counts, dtype=torch.float32)
+            weights = counts.sum() / (classes * counts)
+        self.register_buffer("class_weights", weights, persistent=False)
+        self._answers = CatMetric(nan_strategy="disable")
+        self.answers: tuple[Answers, Tensor] | None = None
+        """What was answered in the last evaluation, and which row of the split each answer is for."""
+
+    def begin(self, data: Data) -> list[str]:
+        lines = []
+        if self.truncation.horizon is not None and self.model.horizon is None:
+            lines.append("note: a bidirectional stack reads each text as a whole: the truncation does not apply to it")
+        if self.vectors is not None:
+            lines.append(self._load_vectors(self.vectors, cast(LabelledText, data)))
+        return lines
+
+    def _load_vectors(self, file: str, data: LabelledText) -> str:
+        if data.unit != "words":
+            raise UsageError(f"task.vectors are of words: data.unit={data.unit} has none; take data.unit=words")
+        weight = self.model.embedding.weight
+        vocabulary = self.spec.tokenizer.get_vocab()
+        found = read_vectors(Path(file), vocabulary, weight.shape[1])
+        with torch.no_grad():
+            if len(found.tokens):
+                vectors = torch.from_numpy(found.vectors)
+                # Words that the file lacks start as large as those that it has.
+                weight.normal_(std=float(vectors.std(correction=0)) or 1.0)
+                weight[torch.from_numpy(found.tokens)] = vectors
+        counts = data.token_counts()
+        share = counts[found.tokens].sum() / counts.sum()
+        return (
+            f"vectors: {len(found.tokens):,} of {len(vocabulary) - 2:,} words found in {file}, "
+            f"{share:.1%} of the running text of train"
+        )
+
+    def loss(self, batch: LabelledBatch, state: State | None) -> Loss:
+        logits = self._logits(batch.tokens, batch.lengths)
+        if self.training:
+            each = F.cross_entropy(logits, batch.labels, reduction="none", label_smoothing=self.label_smoothing)
+            value = (each * cast(Tensor, self.class_weights)[batch.labels]).mean()
+        else:
+            value = F.cross_entropy(logits, batch.labels)
+            self._observe(batch, logits)
+        return Loss(value, torch.tensor(float(len(batch.labels)), device=value.device), None)
+
+    def _logits(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
+        """(batch, classes), in float32 or more."""
+        return self._of_all_classes(self.model(tokens, lengths))
+
+    @staticmethod
+    def _of_all_classes(logits: Tensor) -> Tensor:
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))  # half precision ends here
+        # softmax(0, z) = (1 - sigmoid(z), sigmoid(z)): with one score, that of the first class stands at 0.
+        return F.pad(logits, (1, 0)) if logits.shape[-1] == 1 else logits
+
+    def _observe(self, batch: LabelledBatch, logits: Tensor) -> None:
+        if batch.share:
+            found = torch.stack([batch.rows, batch.labels], dim=1).to(logits.dtype)
+            self._answers.update(torch.cat([found, torch.softmax(logits, -1)], dim=1))
+
+    def metrics(self, loss: float) -> dict[str, float]:
+        return {"loss": loss}
+
+    @property
+    def evaluation_metrics(self) -> list[str]:
+        return ["loss", "accuracy", "f1", "calibration_error", *(["auroc"] if len(self.spec.labels) == 2 else [])]
+
+    def start_observing(self) -> None:
+        if self.device.type != "mps":  # which has no float64
+            self._answers.set_dtype(torch.float64)  # rows of any split are exact in it
+        self._answers.reset()
+
+    def observed(self) -> dict[str, float]:
+        found = self._answers.compute().cpu()
+        found = found[found[:, 0].argsort()]  # the order of the split, however many processes there were
+        answers = Answers(found[:, 2:].double(), found[:, 1].long())
+        self.answers = answers, found[:, 0].long()
+        return answers.scores()
+
+    def tokens(self, batch: LabelledBatch) -> int:
+        return batch.token_count
+
+    def baselines(self, data: Data, splits: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
+        if not self.baseline:
+            return {}
+        data = cast(LabelledText, data)
+        scored = {split: (data.examples[split].texts, data.labels(split)) for split in splits}
+        answers = bag_of_words(data.examples["train"].texts, data.labels("train"), scored, data.lowercase)
+        return {"bag of words": {split: answers[split].scores() for split in splits}}
+
+    def report(self, data: Data, splits: str, folder: Path, loggers: Sequence[Logger]) -> list[str]:
+        assert self.answers is not None
+        data, (answers, rows) = cast(LabelledText, data), self.answers
+        names = self.spec.labels
+        texts = [text for split in splits.split("+") for text in data.examples[split].texts]
+        hardness = [data.difficulty(split) for split in splits.split("+")]
+        label, values = hardness[0][0], np.concatenate([values for _, values in hardness])
+        chance = float(answers.labels.bincount().max() / len(answers.labels))
+        points = classification.accuracy_by(values[rows.numpy()], answers.right.numpy())
+        pictures = {
+            name: folder / "figures" / f"{name}_{splits}.png" for name in ("confusion", "reliability", "difficulty")
+        }
+        classification.draw_confusion(answers, names, pictures["confusion"])
+        classification.draw_reliability(answers, pictures["reliability"])
+        classification.draw_accuracy_by({"this model": points}, label, chance, pictures["difficulty"])
+        tables = folder / "evaluation"
+        classification.write_classes(answers, names, tables / f"{splits}_classes.csv")
+        classification.write_accuracy_by(points, label, chance, tables / f"{splits}_difficulty.json")
+        header = ["right", "answered", "probability", "text"]
+        mistakes = []
+        shown: list[tuple[str, Explanation]] = []
+        for index in answers.most_wrong(_MOST_WRONG):
+            right, said = names[answers.labels[index]], names[answers.chosen[index]]
+            sure, text = float(answers.probabilities[index].max()), texts[rows[index]]
+            mistakes.append([right, said, round(sure, 4), text])
+            if len(shown) < _EXPLAINED:
+                shown.append((f"{right}, answered {said} ({sure:.0%})", self.explain(text)))
+        worst = shown[:_PRINTED]
+        classification.write_csv(tables / f"{splits}_most_wrong.csv", header, mistakes)
+        for index in answers.surest(_EXPLAINED // 2):
+            sure = float(answers.probabilities[index].max())
+            head = f"{names[answers.labels[index]]}, answered right ({sure:.0%})"
+            shown.append((head, self.explain(texts[rows[index]])))
+        with written_whole(tables / f"{splits}_words.html") as unfinished:
+            unfinished.write_text(page(f"Words that decided: {splits}", shown), encoding="utf-8")
+        for logger in loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_table(f"{splits}/most_wrong", columns=header, data=mistakes)
+                for name, picture in pictures.items():
+                    logger.log_image(f"{splits}/{name}", [str(picture)])
+        if worst:
+            console = Console()
+            console.print(f"\nthe worst mistakes of {splits}, and the words that made them:")
+            for head, explanation in worst:
+                console.print(f"  {head}", markup=False, highlight=False)
+                console.print(explanation.rich(), highlight=False)
+        return [
+            f"{splits:<10} {folder}/evaluation/{splits}_most_wrong.csv, {splits}_words.html, {splits}_classes.csv; figures/"
+        ]
+
+    def classify(self, texts: Sequence[str]) -> list[Prediction]:
+        """Classify texts, in any number; each as if it were alone.
+
+        Args:
+            texts: of any length. One without a word that the model knows is answered all the same; `unknown` says so.
+        """
+        sequences = encode(self.spec.tokenizer, texts)
+        batches = Buckets(sequences, np.zeros(len(texts), np.int64), 256, _BATCH_TOKENS)
+        probabilities = torch.empty(len(texts), len(self.spec.labels), dtype=torch.float64)
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.inference_mode():
+                for batch in batches:
+                    lengths = None if batch.lengths is None else batch.lengths.to(self.device)
+                    logits = self._logits(batch.tokens.to(self.device), lengths)
+                    probabilities[batch.rows] = torch.softmax(logits, -1).to("cpu", torch.float64)
+        finally:
+            self.train(was_training)
+        chosen = probabilities.argmax(-1).tolist()
+        return [
+            Prediction(
+                self.spec.labels[chosen[row]], probabilities[row].tolist(), bool((sequences[row] == UNKNOWN).all())
+            )
+            for row in range(len(texts))
+        ]
+
+    def explain(self, text: str) -> Explanation:
+        """Which words of a text decided for the class that is chosen; see `unroll.insight.words`."""
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.enable_grad():
+                return explain(self.spec.tokenizer, self.model.embedding, self._margin, text)
+        finally:
+            self.train(was_training)
+
+    def _margin(self, x: Tensor) -> Tensor:
+        """Score of the chosen class over the mean of the others: what all have in common decides nothing."""
+        scores = self._of_all_classes(self.model.from_embedded(x))[0]
+        best = scores.max()
+        return best - (scores.sum() - best) / (len(scores) - 1)
+
+    @classmethod
+    def add_predict_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        add_labelling_arguments(parser)
+
+    def predict(self, options: argparse.Namespace) -> None:
+        label_stream(self, options)
