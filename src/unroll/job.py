@@ -226,7 +226,9 @@ def _title(config: dict[str, Any]) -> str:
 
 def _paths(task: Task, trainer: lightning.Trainer) -> str:
     like = torch.empty(0, device=trainer.strategy.root_device)
-    return " and ".join(dict.fromkeys(module.path(like) for module in task.modules() if isinstance(module, Recurrent)))
+    lengths = like if task.ragged else None
+    stacks = [module for module in task.modules() if isinstance(module, Recurrent)]
+    return " and ".join(dict.fromkeys(stack.path(like, lengths) for stack in stacks))
 
 
 def quiet() -> None:

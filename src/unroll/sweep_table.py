@@ -39,7 +39,27 @@ def print_sweep(folders: list[Path]) -> None:
     table = Table(box=box.SIMPLE)
     for heading in ("choices", metric, "parameters", " ".join(sorted(units)) or "throughput", "training", "job"):
         table.add_column(heading, justify="left" if heading == "choices" else "right", overflow="fold")
+    names = {}
     for _, (chosen, *cells) in sorted(rows, key=lambda row: row[0]):
-        table.add_row(" ".join(item for item in chosen.split() if item not in common), *cells)
+        own = " ".join(item for item in chosen.split() if item not in common)
+        names[folders[0].parent / cells[-1]] = own
+        table.add_row(own, *cells)
     Console().print(table)
     print(f"jobs in {folders[0].parent}")
+    picture = folders[0].parent / "difficulty.png"
+    if _draw_difficulty({folder: chosen for folder, chosen in names.items() if (folder / SUMMARY).exists()}, picture):
+        print(f"scores against what makes it hard: {picture}")
+
+
+def _draw_difficulty(names: dict[Path, str], picture: Path) -> bool:
+    """Where several jobs have told how their score depends on something, a picture with a line a job."""
+    from unroll.insight.difficulty import draw_difficulty, read_difficulty
+
+    found = {
+        folder: path for folder in names if (path := folder / "evaluation" / "validation_difficulty.json").exists()
+    }
+    lines = {names[folder] or folder.name: read_difficulty(path) for folder, path in found.items()}
+    if len(lines) < 2 or len({line.label for line in lines.values()}) > 1:
+        return False
+    draw_difficulty(lines, picture)
+    return True

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from unroll.data.tokenizing import PAD, Sequences
 
-_BATCHES_A_BUCKET = 50
+# A bucket ends where lengths have become a tenth less than its longest, if there are some batches in it to draw from.
+_SHORTEST = 0.9
+_BATCHES_AT_LEAST, _BATCHES_AT_MOST = 4, 50
 
 
 class LabelledBatch(NamedTuple):
@@ -69,9 +71,12 @@ class Buckets:
         self._buckets: list[tuple[np.ndarray, int]] = []  # its sequences, and how many make a batch
         start = 0
         while start < len(order):
-            size = max(1, min(batch_size, batch_tokens // int(lengths[order[start]])))
-            self._buckets.append((order[start : start + size * _BATCHES_A_BUCKET], size))
-            start += size * _BATCHES_A_BUCKET
+            longest = lengths[order[start]]
+            size = max(1, min(batch_size, batch_tokens // int(longest)))
+            alike = int((lengths[order[start:]] >= _SHORTEST * longest).sum())
+            batches = min(max(-(-alike // size), _BATCHES_AT_LEAST), _BATCHES_AT_MOST)
+            self._buckets.append((order[start : start + size * batches], size))
+            start += size * batches
         self._epoch = 0
         self._position = 0
         self._resume_at = 0

@@ -1,7 +1,6 @@
 """What a classifier's answers are worth: scores, confusion, reliability, the worst mistakes."""
 
 import csv
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,9 @@ from torchmetrics.functional.classification import (
     multiclass_f1_score,
 )
 
+from unroll.insight.pictures import BLUE, GREY, new_figure, save_figure
 from unroll.writing import written_whole
 
-_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#999999"
 _BINS = 10
 
 
@@ -111,7 +110,7 @@ def draw_confusion(answers: Answers, names: Sequence[str], picture: Path) -> Non
     matrix = answers.confusion()
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     size = 2.2 + 0.55 * len(names)
-    figure, axes = _figure(min(size + 1, 14), min(size, 13))
+    figure, axes = new_figure(min(size + 1, 14), min(size, 13))
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     if len(names) <= 20:
         for row in range(len(names)):
@@ -123,7 +122,7 @@ def draw_confusion(answers: Answers, names: Sequence[str], picture: Path) -> Non
     axes.set_yticks(range(len(names)), shown)
     axes.set_xlabel("answered")
     axes.set_ylabel("right")
-    _save(figure, picture)
+    save_figure(figure, picture)
 
 
 def draw_reliability(answers: Answers, picture: Path) -> None:
@@ -132,92 +131,23 @@ def draw_reliability(answers: Answers, picture: Path) -> None:
     right = answers.right.numpy()
     edges = np.linspace(0, 1, _BINS + 1)
     bins = np.clip(np.digitize(confidence, edges[1:-1], right=True), 0, _BINS - 1)
-    figure, (axes, below) = _figure(5.5, 5.5, nrows=2, sharex=True, height_ratios=[3, 1])
-    axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1, label="perfectly calibrated")
+    figure, (axes, below) = new_figure(5.5, 5.5, nrows=2, sharex=True, height_ratios=[3, 1])
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="perfectly calibrated")
     filled = [number for number in range(_BINS) if (bins == number).any()]
     axes.plot(
         [confidence[bins == number].mean() for number in filled],
         [right[bins == number].mean() for number in filled],
-        color=_BLUE,
+        color=BLUE,
         marker="o",
         label=f"this model (calibration error {answers.scores()['calibration_error']:.3f})",
     )
     axes.set_ylabel("accuracy")
     axes.set_ylim(0, 1.02)
     axes.legend(frameon=False, loc="upper left")
-    below.hist(confidence, bins=edges, color=_BLUE)
+    below.hist(confidence, bins=edges, color=BLUE)
     below.set_xlabel("confidence (probability of the answer)")
     below.set_ylabel("texts")
     below.set_xlim(0, 1)
     for part in (axes, below):
         part.grid(alpha=0.3)
-    _save(figure, picture)
-
-
-def accuracy_by(values: np.ndarray, right: np.ndarray, bins: int = 10) -> list[tuple[float, float, int]]:
-    """Accuracy where a value is about the same: (mean value, accuracy, texts) in up to `bins` groups of like size."""
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)))
-    group = np.digitize(values, edges[1:-1], right=True)
-    found = []
-    for number in np.unique(group):
-        inside = group == number
-        found.append((float(values[inside].mean()), float(right[inside].mean()), int(inside.sum())))
-    return found
-
-
-def draw_accuracy_by(
-    lines: dict[str, list[tuple[float, float, int]]], label: str, chance: float, picture: Path
-) -> None:
-    """Accuracy against what makes a text hard.
-
-    Args:
-        lines: for each name what `accuracy_by` found.
-        label: of the horizontal axis.
-        chance: what always answering the most frequent class gets.
-        picture: the file.
-    """
-    figure, axes = _figure(7.5, 4.5)
-    markers = "osD^vP*Xh<>"
-    colours = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"]
-    ends = []
-    for number, (name, points) in enumerate(lines.items()):
-        x, y, _ = zip(*points, strict=True)
-        colour, marker = colours[number % len(colours)], markers[number % len(markers)]
-        axes.plot(x, y, color=colour, marker=marker, markersize=5, label=name)
-        ends.append(y[-1])
-    axes.axhline(chance, color=_GREY, linewidth=1, linestyle="--", label="the most frequent class")
-    axes.set_xlabel(label)
-    axes.set_ylabel("accuracy")
-    axes.set_ylim(min(chance, *ends) - 0.05, 1.02)
-    axes.grid(alpha=0.3)
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    _save(figure, picture)
-
-
-def read_accuracy_by(path: Path) -> dict[str, Any]:
-    """What `write_accuracy_by` wrote."""
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
-
-
-def write_accuracy_by(points: list[tuple[float, float, int]], label: str, chance: float, path: Path) -> None:
-    """The points of the picture, for those who draw several runs into one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as unfinished:
-        unfinished.write_text(json.dumps({"label": label, "chance": chance, "points": points}, ensure_ascii=False))
-
-
-def _figure(width: float, height: float, **grid: Any) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
-    parts = figure.subplots(**grid)
-    for axes in np.atleast_1d(parts):
-        axes.spines[["top", "right"]].set_visible(False)
-    return figure, parts
-
-
-def _save(figure: Any, picture: Path) -> None:
-    picture.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(picture) as unfinished:
-        figure.savefig(unfinished, format="png")
+    save_figure(figure, picture)

@@ -46,6 +46,8 @@ class Task(lightning.LightningModule):
 
     unit: str
     """What throughput counts, in the plural: characters, sentences, ..."""
+    ragged = False
+    """Whether the sequences of a batch have lengths of their own."""
 
     def __init__(
         self,

@@ -24,6 +24,7 @@ from unroll.errors import UsageError
 from unroll.insight import classification
 from unroll.insight.bag_of_words import bag_of_words
 from unroll.insight.classification import Answers
+from unroll.insight.difficulty import draw_difficulty, group_by_difficulty, write_difficulty
 from unroll.insight.words import Explanation, explain, page
 from unroll.labelling import add_labelling_arguments, label_stream
 from unroll.models.pooling import Pooling
@@ -78,6 +79,7 @@ class Sentiment(Task):
     """
 
     unit = "tokens"
+    ragged = True
 
     def __init__(
         self,
@@ -170,7 +172,7 @@ class Sentiment(Task):
         else:
             value = F.cross_entropy(logits, batch.labels)
             self._observe(batch, logits)
-        return Loss(value, torch.tensor(float(len(batch.labels)), device=value.device), None)
+        return Loss(value, torch.full((), float(len(batch.labels)), device=value.device), None)
 
     def _logits(self, tokens: Tensor, lengths: Tensor | None) -> Tensor:
         """(batch, classes), in float32 or more."""
@@ -225,16 +227,16 @@ class Sentiment(Task):
         hardness = [data.difficulty(split) for split in splits.split("+")]
         label, values = hardness[0][0], np.concatenate([values for _, values in hardness])
         chance = float(answers.labels.bincount().max() / len(answers.labels))
-        points = classification.accuracy_by(values[rows.numpy()], answers.right.numpy())
+        difficulty = group_by_difficulty(label, values[rows.numpy()], answers.right.numpy(), chance)
         pictures = {
             name: folder / "figures" / f"{name}_{splits}.png" for name in ("confusion", "reliability", "difficulty")
         }
         classification.draw_confusion(answers, names, pictures["confusion"])
         classification.draw_reliability(answers, pictures["reliability"])
-        classification.draw_accuracy_by({"this model": points}, label, chance, pictures["difficulty"])
+        draw_difficulty({"this model": difficulty}, pictures["difficulty"])
         tables = folder / "evaluation"
         classification.write_classes(answers, names, tables / f"{splits}_classes.csv")
-        classification.write_accuracy_by(points, label, chance, tables / f"{splits}_difficulty.json")
+        write_difficulty(difficulty, tables / f"{splits}_difficulty.json")
         header = ["right", "answered", "probability", "text"]
         mistakes = []
         shown: list[tuple[str, Explanation]] = []

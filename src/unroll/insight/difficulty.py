@@ -1,0 +1,81 @@
+"""Accuracy against what makes a sequence hard: its length, or how far back lies what decides."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from unroll.insight.pictures import COLOURS, GREY, MARKERS, new_figure, save_figure
+from unroll.writing import written_whole
+
+_GROUPS = 10
+
+
+@dataclass(frozen=True)
+class Difficulty:
+    """A line of the picture.
+
+    Attributes:
+        label: what makes it hard, with its unit.
+        chance: accuracy of always giving the most frequent answer.
+        values: the mean of that in each group of sequences.
+        accuracies: the accuracy in each group.
+        counts: sequences in each group.
+    """
+
+    label: str
+    chance: float
+    values: list[float]
+    accuracies: list[float]
+    counts: list[int]
+
+
+def group_by_difficulty(label: str, values: np.ndarray, right: np.ndarray, chance: float) -> Difficulty:
+    """Accuracy in up to ten groups of like difficulty and about like size.
+
+    Args:
+        label: see `Difficulty`.
+        values: (count,): how hard each is.
+        right: (count,) of bool: was it answered right?
+        chance: see `Difficulty`.
+    """
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, _GROUPS + 1)))
+    group = np.digitize(values, edges[1:-1], right=True)
+    inside = [group == number for number in np.unique(group)]
+    return Difficulty(
+        label,
+        chance,
+        [float(values[some].mean()) for some in inside],
+        [float(right[some].mean()) for some in inside],
+        [int(some.sum()) for some in inside],
+    )
+
+
+def write_difficulty(line: Difficulty, path: Path) -> None:
+    """Keep a line, for those who draw several runs into one picture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as unfinished:
+        unfinished.write_text(json.dumps(asdict(line), ensure_ascii=False), encoding="utf-8")
+
+
+def read_difficulty(path: Path) -> Difficulty:
+    """What `write_difficulty` wrote."""
+    return Difficulty(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def draw_difficulty(lines: dict[str, Difficulty], picture: Path) -> None:
+    """A line for each name, all of the same label."""
+    figure, axes = new_figure(7.5, 4.5)
+    for number, (name, line) in enumerate(lines.items()):
+        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+        axes.plot(line.values, line.accuracies, color=colour, marker=marker, markersize=5, label=name, clip_on=False)
+    first = next(iter(lines.values()))
+    axes.axhline(first.chance, color=GREY, linewidth=1, linestyle="--", label="most frequent class")
+    axes.set_xlabel(first.label)
+    axes.set_ylabel("accuracy")
+    lowest = min(min(line.accuracies) for line in lines.values())
+    axes.set_ylim(max(0, min(first.chance, lowest) - 0.05), 1)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    save_figure(figure, picture)

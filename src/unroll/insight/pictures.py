@@ -1,0 +1,40 @@
+"""How pictures look, and how they come to the disk."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unroll.writing import written_whole
+
+# The Okabe-Ito palette, told apart by every kind of eye; in print lines are told apart by their markers.
+BLUE, ORANGE, GREEN, PINK, SKY, AMBER, BLACK = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#E69F00",
+    "#000000",
+)
+GREY = "#999999"
+COLOURS = (BLUE, ORANGE, GREEN, PINK, SKY, AMBER, BLACK)
+MARKERS = "osD^vP*Xh<>"
+
+
+def new_figure(width: float, height: float, **grid: Any) -> tuple[Any, Any]:
+    """A figure of so many inches, and its axes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
+    parts = figure.subplots(**grid)
+    for axes in np.atleast_1d(parts):
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, parts
+
+
+def save_figure(figure: Any, picture: Path) -> None:
+    """Write a PNG, whole or not at all."""
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(picture) as unfinished:
+        figure.savefig(unfinished, format="png")
