@@ -10,11 +10,14 @@ from unroll.runs import CONFIG
 EXAMPLES = """\
 options by task (python predict.py RUN --help explains those of RUN's task):
   char_lm     --prompt TEXT --length N --temperature T --top-k K --top-p P --seed N --samples N
+  sentiment   --text TEXT --input FILE --column NAME --encoding NAME --output FILE --format csv --explain
 
 examples:
   python predict.py outputs/2026-01-31/12-00-00_char_lm_lstm
   python predict.py RUN --prompt "The " --length 400 --temperature 0.7
   python predict.py RUN --prompt "def " --top-p 0.9 --samples 3 --seed 1
+  python predict.py RUN --input reviews.csv --column body --output labels.csv
+  python predict.py RUN --text "not dull at all" --explain
 """
 
 
@@ -24,7 +27,7 @@ def main() -> None:
     runs = [Path(argument) for argument in sys.argv[1:] if (Path(argument) / CONFIG).is_file()]
     parser = argparse.ArgumentParser(
         prog="predict.py",
-        description="Let a trained run do its task: a language model writes.",
+        description="Let a trained run do its task: a language model writes, a classifier labels.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,

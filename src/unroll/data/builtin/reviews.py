@@ -49,15 +49,15 @@ _WHEN = _list(
 class Reviews(LabelledText):
     """Generated reviews, negative or positive; no two splits have a text in common.
 
-    A review is a verdict and then `clauses` clauses that have nothing to do with it, so what decides lies further and
-    further back. Verdicts: a statement, plain or negated ("nobody would call the plot dull"), negated twice; a contrast, in
+    A review is a verdict and then clauses that have nothing to do with it: the more of them, the further back lies what
+    decides. Verdicts: a statement, plain or negated ("nobody would call the plot dull"), negated twice; a contrast, in
     which what comes after "but" or stands outside "although" counts; a correction ("not dull , it was moving"); two
     statements of which the stronger counts ("slightly dull and extremely moving"), or which agree. But for the last, there
     are as many with the same words and the other label: counting words tells a sixth of the labels.
 
     Args:
         sizes: texts in train, validation and test.
-        max_clauses: irrelevant clauses after the verdict: 0 to this, each number equally often.
+        max_clauses: irrelevant clauses after the verdict: 0 to this, few more often than many.
         grammar_seed: another one, other texts.
         **labelled: see `LabelledText`.
     """
@@ -84,8 +84,9 @@ class Reviews(LabelledText):
             labels: list[str] = []
             distances: list[int] = []
             while len(texts) < size:
-                # Labels and numbers of clauses in turn: every split has as many of each as any other.
-                positive, clauses = bool(len(texts) % 2), len(texts) // 2 % (self.max_clauses + 1)
+                positive = bool(len(texts) % 2)
+                # Log-uniform: about as many texts between one and two clauses as between four and eight.
+                clauses = int((self.max_clauses + 2) ** draw.random()) - 1
                 rest = [_irrelevant(draw) for _ in range(clauses)]
                 text = " , ".join([_verdict(draw, positive), *rest]) + " ."
                 if text in seen:

@@ -1,0 +1,125 @@
+"""What every task can do; tasks are found by looking. Each on the data that it has by default, which needs no network."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import composed, door
+
+from unroll.building import build_data, build_task
+from unroll.checkpoint import read_checkpoint
+from unroll.composing import groups
+from unroll.job import run
+
+TASKS = groups()["task"]
+SMALL = [
+    "logger=none",
+    "model.hidden_size=16",
+    "schedule=constant",
+    "trainer.accelerator=cpu",
+    "trainer.max_epochs=-1",
+    "trainer.max_steps=20",
+    "trainer.val_check_interval=8",
+    "trainer.log_every_n_steps=5",
+    "callbacks.last.every_n_steps=6",
+]
+
+
+@pytest.fixture(scope="module", params=TASKS)
+def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of this task, through the door."""
+    folder = tmp_path_factory.mktemp("run") / request.param
+    result = door("train.py", f"task={request.param}", *SMALL, f"hydra.run.dir={folder}")
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    return folder
+
+
+def test_a_run_ends_with_its_scores(finished):
+    config = composed(f"task={finished.name}")
+    data = build_data(config)
+    data.prepare_data()
+    task = build_task(config, data.spec)
+    summary = json.loads((finished / "summary.json").read_text())
+    assert summary["steps"] == 20
+    assert set(summary["metrics"]) == {f"{split}/{name}" for split in ("val", "test") for name in task.evaluation_metrics}
+    assert config["watch"]["metric"] in summary["metrics"]
+    assert (finished / "figures/learning_curve.png").exists()
+    assert not list(finished.rglob("*unfinished*"))
+
+
+def test_evaluate_gives_the_summarys_figures(finished):
+    result = door("evaluate.py", str(finished))
+    assert result.returncode == 0, result.stderr
+    metrics = json.loads((finished / "evaluation/test.json").read_text())["metrics"]
+    summary = json.loads((finished / "summary.json").read_text())["metrics"]
+    assert metrics == {name: pytest.approx(summary[f"test/{name}"], rel=1e-6, abs=1e-7) for name in metrics}
+    result = door("evaluate.py", str(finished), "--split", "train+nonsense")
+    assert result.returncode == 2
+    assert "split nonsense: there is no such split; valid: train, validation, test" in result.stderr
+
+
+def test_predict_tells_its_options(finished):
+    result = door("predict.py", str(finished), "--help")
+    assert result.returncode == 0, result.stderr
+    task = build_task_of(finished)
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    task.add_predict_arguments(parser)
+    listed = door("predict.py", "--help").stdout
+    for action in parser._actions[1:]:
+        assert action.option_strings[0] in result.stdout
+        assert action.option_strings[0] in listed
+
+
+def build_task_of(folder: Path):
+    import unroll
+
+    return unroll.load(folder)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_run_that_goes_on_is_the_run_that_was_never_stopped(tmp_path, task):
+    composed(f"task={task}", *SMALL, folder=tmp_path / "whole")
+    composed(f"task={task}", *SMALL, "trainer.max_steps=13", folder=tmp_path / "two")
+    run(tmp_path / "whole")
+    run(tmp_path / "two")
+    result = door("train.py", f"resume={tmp_path}/two", "trainer.max_steps=20")
+    assert result.returncode == 0, result.stderr
+    ours, theirs = (read_checkpoint(tmp_path / name / "checkpoints/last.ckpt") for name in ("two", "whole"))
+    for name, weight in theirs["state_dict"].items():
+        assert torch.equal(ours["state_dict"][name], weight), name
+    ours, theirs = (json.loads((tmp_path / name / "summary.json").read_text()) for name in ("two", "whole"))
+    assert ours["metrics"] == theirs["metrics"]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_two_processes_are_one(tmp_path, task):
+    settings = composed(f"task={task}")["task"]
+    still = [f"task.{key}=0" for key in settings if key.endswith("dropout")]
+    found = {}
+    for processes, trainer in ((1, []), (2, ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu"])):
+        folder = tmp_path / str(processes)
+        # Plain gradient descent: Adam would blow rounding up where a gradient is next to nothing.
+        overrides = [f"task={task}", *trainer, *SMALL, *still, "optimizer=sgd", "optimizer.lr=0.1"]
+        result = door("train.py", *overrides, f"hydra.run.dir={folder}")
+        assert result.returncode == 0, result.stderr
+        summary = json.loads((folder / "summary.json").read_text())
+        found[processes] = read_checkpoint(folder / "checkpoints/last.ckpt")["state_dict"], summary["metrics"]
+    (weights, scores), (weights_of_two, scores_of_two) = found[1], found[2]
+    for name, weight in weights.items():
+        torch.testing.assert_close(weights_of_two[name], weight, rtol=0, atol=2e-6)
+    assert scores_of_two == {name: pytest.approx(value, rel=1e-4, abs=1e-5) for name, value in scores.items()}
+
+
+def test_another_process_starts_from_a_runs_weights(tmp_path, finished):
+    task = finished.name
+    composed(f"task={task}", *SMALL, f"init_from={finished}", "optimizer.lr=1e-30", "optimizer=sgd", folder=tmp_path / "next")
+    run(tmp_path / "next")
+    ours, theirs = (
+        read_checkpoint(path) for path in (tmp_path / "next/checkpoints/last.ckpt", finished / "checkpoints/best.ckpt")
+    )
+    for name, weight in theirs["state_dict"].items():
+        assert torch.equal(ours["state_dict"][name], weight), name
