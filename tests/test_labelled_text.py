@@ -89,7 +89,11 @@ def test_drawn_splits_are_stratified_and_always_the_same(tmp_path):
     rows = [(f"text {i}", "rare" if i % 10 == 0 else "common") for i in range(400)]
     path = write_table(tmp_path / "t.csv", rows)
     one, two, other = files(path), files(path, "seed=7"), files(path, "data.split_seed=1")
-    assert {split: len(one.examples[split].texts) for split in one.splits} == {"train": 324, "validation": 36, "test": 40}
+    assert {split: len(one.examples[split].texts) for split in one.splits} == {
+        "train": 324,
+        "validation": 36,
+        "test": 40,
+    }
     for split in one.splits:
         share = Counter(one.examples[split].labels)["rare"] / len(one.examples[split].texts)
         assert share == pytest.approx(0.1, abs=0.015)
@@ -173,7 +177,10 @@ def test_sst2():
     [
         ([*ROWS[:3], ("  ", "pos"), *ROWS], "t.csv, line 5: the text is empty"),
         ([*ROWS[:2], ("a film", ""), *ROWS], "t.csv, line 4: the label is missing"),
-        ([(f"film {i}", "pos") for i in range(30)], "t.csv: every text of train has the label pos: two classes are needed"),
+        (
+            [(f"film {i}", "pos") for i in range(30)],
+            "t.csv: every text of train has the label pos: two classes are needed",
+        ),
         ([*[(text, 1) for text, _ in ROWS], ("film", 3.5)], "t.csv, line 42: the label 3.5 is no class but a measure"),
         ([(f"film {i}", f"id{i}") for i in range(90)], "90 different labels for 90 texts are no classes"),
         ([*ROWS, ("film", "odd")], "t.csv: the class odd has one text only"),
@@ -309,7 +316,9 @@ def some_sequences(count: int = 1000) -> Sequences:
 
 def loader(seed: int | None = 5, **options) -> Buckets:
     sequences = some_sequences()
-    return Buckets(sequences, np.arange(len(sequences)), **{"batch_size": 16, "batch_tokens": 600, "seed": seed, **options})
+    return Buckets(
+        sequences, np.arange(len(sequences)), **{"batch_size": 16, "batch_tokens": 600, "seed": seed, **options}
+    )
 
 
 def test_an_epoch_has_every_sequence_once_and_little_padding():
@@ -388,9 +397,15 @@ def test_vectors_are_found_by_word_and_small_letters(tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("good 1 2 3 4\n", "v.txt, line 1: has 4 numbers where task.embedding_size=3 are wanted: set task.embedding_size=4"),
+        (
+            "good 1 2 3 4\n",
+            "v.txt, line 1: has 4 numbers where task.embedding_size=3 are wanted: set task.embedding_size=4",
+        ),
         ("good 1 2 3\nbad 1 2\n", "v.txt, line 2: has 2 numbers where task.embedding_size=3"),
-        ("a 1 2 3\nb 1 2 3\nc 1\n", "v.txt, line 3: has 1 numbers where task.embedding_size=3 are wanted: is the file whole?"),
+        (
+            "a 1 2 3\nb 1 2 3\nc 1\n",
+            "v.txt, line 3: has 1 numbers where task.embedding_size=3 are wanted: is the file whole?",
+        ),
         ("good 1 x 3\n", "v.txt, line 1: what follows the word 'good' are not all numbers"),
         ("good 1 nan 3\n", "v.txt, line 1: the vector of 'good' is not finite"),
         ("", "v.txt: the file is empty (0 bytes)"),

@@ -18,7 +18,12 @@ VOCABULARY, WIDTH = 11, 5
 
 def model(pooling: str, *overrides: str, cell: str = "gru", **options) -> SeqToVec:
     made = SeqToVec(
-        VOCABULARY, 3, lambda input_size: stack(cell, *overrides, input_size=input_size), WIDTH, pooling=pooling, **options
+        VOCABULARY,
+        3,
+        lambda input_size: stack(cell, *overrides, input_size=input_size),
+        WIDTH,
+        pooling=pooling,
+        **options,
     )
     return made.double().eval()
 

@@ -43,7 +43,9 @@ def test_a_run_ends_with_its_scores(finished):
     task = build_task(config, data.spec)
     summary = json.loads((finished / "summary.json").read_text())
     assert summary["steps"] == 20
-    assert set(summary["metrics"]) == {f"{split}/{name}" for split in ("val", "test") for name in task.evaluation_metrics}
+    assert set(summary["metrics"]) == {
+        f"{split}/{name}" for split in ("val", "test") for name in task.evaluation_metrics
+    }
     assert config["watch"]["metric"] in summary["metrics"]
     assert (finished / "figures/learning_curve.png").exists()
     assert not list(finished.rglob("*unfinished*"))
@@ -116,7 +118,9 @@ def test_two_processes_are_one(tmp_path, task):
 
 def test_another_process_starts_from_a_runs_weights(tmp_path, finished):
     task = finished.name
-    composed(f"task={task}", *SMALL, f"init_from={finished}", "optimizer.lr=1e-30", "optimizer=sgd", folder=tmp_path / "next")
+    composed(
+        f"task={task}", *SMALL, f"init_from={finished}", "optimizer.lr=1e-30", "optimizer=sgd", folder=tmp_path / "next"
+    )
     run(tmp_path / "next")
     ours, theirs = (
         read_checkpoint(path) for path in (tmp_path / "next/checkpoints/last.ckpt", finished / "checkpoints/best.ckpt")

@@ -4,10 +4,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import hydra.utils
+from hydra import compose, initialize_config_dir
 from pydantic import NonNegativeInt
 
 from unroll import schema
+from unroll.composing import CONF, groups
 from unroll.data.base import Data
+from unroll.errors import UsageError
 from unroll.tasks.base import Task
 from unroll.truncation import Truncation
 
@@ -27,6 +30,24 @@ def check(config: dict[str, Any]) -> None:
     for key, hint in hints.items():
         schema.check_value(key, config[key], hint)
     schema.check(config)
+    reads: Any = hydra.utils.get_class(config["task"]["_target_"])
+    given: Any = hydra.utils.get_class(config["data"]["_target_"])
+    if issubclass(reads, Task) and not issubclass(given, reads.reads):
+        raise UsageError(
+            f"data={config['choices']['data']}: task={config['choices']['task']} learns from {reads.reads.__name__}, and "
+            f"this is none; one of: {', '.join(data_options(reads.reads))}"
+        )
+
+
+def data_options(kind: type[Data]) -> list[str]:
+    """The options of the group `data` that are of a format."""
+    found = []
+    for option in groups()["data"]:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            target = compose(f"data/{option}").data["_target_"]
+        if issubclass(hydra.utils.get_class(target), kind):
+            found.append(option)
+    return found
 
 
 def build_data(config: dict[str, Any]) -> Data:

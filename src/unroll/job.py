@@ -138,6 +138,9 @@ def _build(
 
 def _try_optimizer(config: dict[str, Any]) -> None:
     """Its own checks of ranges are made when it is built, which Lightning does once all else has begun."""
+    clipped = config["trainer"]["gradient_clip_val"] is not None
+    if config["optimizer"].get("fused") and clipped and config["trainer"]["precision"] == "16-mixed":
+        raise UsageError("optimizer.fused=true: its gradients cannot be clipped in 16-mixed: add optimizer.fused=false")
     try:
         optimizer = make(config["optimizer"], params=[torch.nn.Parameter(torch.zeros(1))])
     except (ValueError, TypeError) as error:

@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import itertools
 import json
 import sys
 import time
@@ -63,8 +64,10 @@ def label_stream(task: "Sentiment", options: argparse.Namespace) -> None:
     kind = options.format or by_name
     began = time.perf_counter()
     count = unknown = 0
+    chunks = _chunks(_texts(options))
+    first = next(chunks, [])  # what is wrong from the start is told before anything is written
     with _writer(options.output, kind, task.spec.labels) as write, _bar() as advance:
-        for chunk in _chunks(_texts(options)):
+        for chunk in itertools.chain([first], chunks):
             predictions = task.classify(chunk)
             for text, prediction in zip(chunk, predictions, strict=True):
                 write(text, prediction)

@@ -59,8 +59,9 @@ class Answers:
                 self.probabilities, self.labels, classes, n_bins=_BINS, norm="l1"
             ),
         }
-        if classes == 2 and len(self.labels.unique()) == 2:
-            scores["auroc"] = binary_auroc(self.probabilities[:, 1], self.labels)
+        if classes == 2:  # of one class alone there is none
+            both = len(self.labels.unique()) == 2
+            scores["auroc"] = binary_auroc(self.probabilities[:, 1], self.labels) if both else torch.tensor(torch.nan)
         return {name: float(value) for name, value in scores.items()}
 
     def confusion(self) -> np.ndarray:

@@ -32,7 +32,7 @@ class Difficulty:
 
 
 def group_by_difficulty(label: str, values: np.ndarray, right: np.ndarray, chance: float) -> Difficulty:
-    """Accuracy in up to ten groups of like difficulty and about like size.
+    """Accuracy in up to ten groups of like difficulty: a group a value, or of about like size if there are more values.
 
     Args:
         label: see `Difficulty`.
@@ -40,8 +40,9 @@ def group_by_difficulty(label: str, values: np.ndarray, right: np.ndarray, chanc
         right: (count,) of bool: was it answered right?
         chance: see `Difficulty`.
     """
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, _GROUPS + 1)))
-    group = np.digitize(values, edges[1:-1], right=True)
+    different = np.unique(values)
+    quantiles = np.unique(np.quantile(values, np.linspace(0, 1, _GROUPS + 1)[1:-1]))
+    group = np.digitize(values, different if len(different) <= _GROUPS else quantiles, right=True)
     inside = [group == number for number in np.unique(group)]
     return Difficulty(
         label,

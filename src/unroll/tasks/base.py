@@ -46,6 +46,8 @@ class Task(lightning.LightningModule):
 
     unit: str
     """What throughput counts, in the plural: characters, sentences, ..."""
+    reads: type[Data]
+    """The format of data that it learns from."""
     ragged = False
     """Whether the sequences of a batch have lengths of their own."""
 

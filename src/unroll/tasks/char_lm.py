@@ -12,7 +12,7 @@ from pydantic import PositiveInt
 from torch.optim import Optimizer
 
 from unroll.data.encoding import UNKNOWN, Vocabulary
-from unroll.data.text_stream import Window
+from unroll.data.text_stream import TextStream, Window
 from unroll.decoding import generate
 from unroll.errors import UsageError
 from unroll.models.seq_to_seq import SeqToSeq
@@ -39,6 +39,8 @@ class CharLM(Task):
     Raises:
         UsageError: a bidirectional stack.
     """
+
+    reads = TextStream
 
     def __init__(
         self,

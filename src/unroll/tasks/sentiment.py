@@ -79,6 +79,7 @@ class Sentiment(Task):
     """
 
     unit = "tokens"
+    reads = LabelledText
     ragged = True
 
     def __init__(

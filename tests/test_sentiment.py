@@ -1,0 +1,527 @@
+"""Sentiment: its loss, its scores, its report, and the texts that it labels."""
+
+import csv
+import html
+import io
+import json
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sklearn.metrics
+import torch
+from conftest import ROOT, SHARED, composed, door
+from rich.console import Console
+
+from unroll.building import build_data, build_task
+from unroll.data.buckets import LabelledBatch
+from unroll.data.builtin.reviews import Reviews
+from unroll.data.labelled_text import LabelledTextSpec
+from unroll.data.tokenizing import fit_tokenizer
+from unroll.errors import UsageError
+from unroll.insight.bag_of_words import bag_of_words
+from unroll.insight.classification import Answers
+from unroll.insight.difficulty import group_by_difficulty
+from unroll.insight.words import explain, page
+from unroll.job import run
+
+SMALL = [
+    "task=sentiment",
+    "logger=none",
+    "model.hidden_size=16",
+    "task.embedding_size=8",
+    "trainer.accelerator=cpu",
+    "trainer.max_epochs=2",
+    "trainer.log_every_n_steps=5",
+]
+REVIEWS = ["data.sizes=[400,80,80]", "data.batch_size=16"]
+WORDS = ["good", "bad", "dull", "moving", "film", "plot", "not", "but"]
+
+
+def spec(*labels: str, counts: tuple[int, ...] = (30, 10)) -> LabelledTextSpec:
+    tokenizer = fit_tokenizer([" ".join(WORDS)], "words", 100, 1, True, "spaces")
+    return LabelledTextSpec(tokenizer.to_str(), labels or ("neg", "pos"), counts)
+
+
+def task_of(*overrides: str, labels: tuple[str, ...] = (), counts: tuple[int, ...] = (30, 10)):
+    torch.manual_seed(1)
+    return build_task(composed(*SMALL, *overrides), spec(*labels, counts=counts)).double()
+
+
+def some_batch(labels: list[int], share: float = 1.0) -> LabelledBatch:
+    tokens = torch.randint(2, 10, (6, len(labels)), generator=torch.Generator().manual_seed(2))
+    lengths = torch.tensor([6, *[3] * (len(labels) - 1)])
+    return LabelledBatch(tokens, lengths, torch.tensor(labels), torch.arange(len(labels)), 9, share)
+
+
+# The loss
+
+
+def test_sigmoid_is_binary_cross_entropy_of_one_score():
+    task = task_of("task.output=sigmoid").eval()
+    batch = some_batch([0, 1, 1])
+    z = task.model(batch.tokens, batch.lengths)
+    assert z.shape == (3, 1)
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(z[:, 0], batch.labels.double())
+    torch.testing.assert_close(task.loss(batch, None).value, expected)
+
+
+def test_weights_and_smoothing_count_in_training_only():
+    task = task_of(
+        "task.class_weights=[2.0,0.5]", "task.label_smoothing=0.1", "task.input_dropout=0", "task.output_dropout=0"
+    )
+    batch = some_batch([0, 1, 1])
+    log_p = torch.log_softmax(task.model(batch.tokens, batch.lengths), -1)
+    smooth = torch.tensor([[0.95, 0.05], [0.05, 0.95], [0.05, 0.95]], dtype=torch.float64)
+    each = -(smooth * log_p).sum(-1)
+    torch.testing.assert_close(task.train().loss(batch, None).value, (each * torch.tensor([2.0, 0.5, 0.5])).mean())
+    plain = -log_p.gather(1, batch.labels[:, None]).mean()
+    torch.testing.assert_close(task.eval().loss(batch, None).value, plain)
+
+
+def test_balanced_weights_are_those_of_scikit_learn():
+    task = task_of("task.class_weights=balanced", counts=(30, 10))
+    labels = np.repeat([0, 1], [30, 10])
+    expected = sklearn.utils.class_weight.compute_class_weight("balanced", classes=np.array([0, 1]), y=labels)
+    np.testing.assert_allclose(task.class_weights.numpy(), expected, rtol=1e-6)
+
+
+def test_what_does_not_fit_the_classes_is_refused():
+    with pytest.raises(UsageError, match="task.output=sigmoid is for two classes, and there are 3"):
+        task_of("task.output=sigmoid", labels=("a", "b", "c"), counts=(1, 1, 1))
+    with pytest.raises(UsageError, match="task.class_weights has 3 numbers for 2 classes: neg, pos"):
+        task_of("task.class_weights=[1.0,1.0,1.0]")
+    with pytest.raises(UsageError, match="are for streams; a text is read as a whole"):
+        task_of("truncation=k16", "truncation.reset_probability=0.1")
+
+
+# Scores
+
+
+def some_answers(classes: int, count: int = 500) -> Answers:
+    generator = torch.Generator().manual_seed(classes)
+    logits = torch.randn(count, classes, generator=generator, dtype=torch.float64)
+    labels = torch.where(
+        torch.rand(count, generator=generator) < 0.6,
+        logits.argmax(-1),
+        torch.randint(classes, (count,), generator=generator),
+    )
+    return Answers(torch.softmax(logits, -1), labels)
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_scores_are_those_of_scikit_learn(classes):
+    answers = some_answers(classes)
+    y, p, chosen = answers.labels.numpy(), answers.probabilities.numpy(), answers.chosen.numpy()
+    scores = answers.scores()
+    assert scores["accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(y, chosen))
+    assert scores["f1"] == pytest.approx(sklearn.metrics.f1_score(y, chosen, average="macro"))
+    assert ("auroc" in scores) == (classes == 2)
+    if classes == 2:
+        assert scores["auroc"] == pytest.approx(sklearn.metrics.roc_auc_score(y, p[:, 1]))
+    assert np.array_equal(answers.confusion(), sklearn.metrics.confusion_matrix(y, chosen))
+    expected = sklearn.metrics.precision_recall_fscore_support(y, chosen)
+    np.testing.assert_allclose(np.array(answers.by_class()).T, np.array(expected))
+
+
+def test_the_calibration_error_by_hand():
+    """Two answers at 0.95, one of them right; two at 0.65, both right: (|0.5 - 0.95| + |1 - 0.65|) / 2."""
+    p = torch.tensor([0.95, 0.95, 0.65, 0.65], dtype=torch.float64)
+    answers = Answers(torch.stack([p, 1 - p], 1), torch.tensor([0, 1, 0, 0]))
+    assert answers.scores()["calibration_error"] == pytest.approx((0.45 + 0.35) / 2, abs=1e-6)
+
+
+def test_one_class_alone_in_a_split_has_no_auroc_and_no_crash():
+    answers = Answers(torch.tensor([[0.6, 0.4], [0.3, 0.7]]), torch.tensor([0, 0]))
+    assert answers.scores()["accuracy"] == 0.5
+    assert math.isnan(answers.scores()["auroc"])
+
+
+def test_the_most_wrong_come_first():
+    p = torch.tensor([[0.6, 0.4], [0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])
+    answers = Answers(p, torch.tensor([1, 1, 1, 0]))
+    assert answers.most_wrong(5) == [1, 0]
+    assert answers.surest(5) == [2, 3]
+
+
+def test_accuracy_by_difficulty():
+    values = np.repeat([1.0, 2.0, 3.0], 100)
+    line = group_by_difficulty("length", values, values != 2.0, 0.5)
+    assert (line.values, line.accuracies, line.counts) == ([1.0, 2.0, 3.0], [1.0, 0.0, 1.0], [100, 100, 100])
+
+
+# Words that decided
+
+
+def test_explanations_are_the_slope_of_the_score():
+    task = task_of("task.pooling=attention").eval()
+    text = "Good plot, not dull film"
+    explanation = task.explain(text)
+    assert [text[start:end] for start, end in explanation.spans] == ["Good", "plot,", "not", "dull", "film"]
+    ids = task.spec.tokenizer.encode(text, add_special_tokens=False).ids
+    x = task.model.embedding(torch.tensor(ids)[:, None]).detach()
+    for t, score in enumerate(explanation.scores):
+        more, less = x.clone(), x.clone()
+        more[t] *= 1 + 1e-6
+        less[t] *= 1 - 1e-6
+        slope = (task._margin(more) - task._margin(less)).detach() / 2e-6
+        assert score == pytest.approx(float(slope), rel=1e-5, abs=1e-8)
+
+
+def test_explanations_of_a_linear_score_are_its_terms():
+    """Of score = sum_t w . x_t each token's part is w . x_t, and the parts add up to the score."""
+    embedding = torch.nn.Embedding(10, 4).double()
+    w = torch.randn(4, dtype=torch.float64)
+    explanation = explain(spec().tokenizer, embedding, lambda x: (x @ w).sum(), "good film bad")
+    ids = spec().tokenizer.encode("good film bad").ids
+    assert explanation.scores == pytest.approx((embedding.weight[ids] @ w).tolist())
+
+
+def test_pages_and_terminals_show_the_text_as_it_is():
+    embedding = torch.nn.Embedding(10, 4).double()
+    text = "good <b>film</b> & [red]plot[/red] <script>alert(1)</script>"
+    explanation = explain(spec().tokenizer, embedding, lambda x: x.sum(), text)
+    assert "<script>" not in explanation.html()
+    assert html.unescape(re.sub(r"<[^>]*>", "", explanation.html())) == text
+    assert explanation.rich().plain == text
+    shown = page("a & b", [("neg <x>", explanation)])
+    assert "<h2>neg &lt;x&gt;</h2>" in shown and "<title>a &amp; b</title>" in shown
+    long = explain(spec().tokenizer, embedding, lambda x: x[150].sum(), "film " * 300)
+    assert len(long.rich().plain.split()) < 70
+    console = Console(file=io.StringIO(), width=40)
+    console.print(long.rich())
+    assert max(map(len, console.file.getvalue().splitlines())) <= 40
+
+
+# The built-in reviews
+
+
+def label_of(text: str) -> str:
+    """A reader that knows the rules, written apart from the grammar."""
+
+    def polarity(statement: str) -> bool:
+        turned = len(re.findall(r"\b(?:not|nobody)\b", statement)) % 2 == 1
+        (adjective,) = set(statement.split()) & (BAD | GOOD)
+        return (adjective in GOOD) != turned
+
+    if " , it was " in text:
+        return name(polarity(text.split(" , it was ")[1]))
+    if " but " in text:
+        return name(polarity(text.split(" but ")[1]))
+    if "although" in text:
+        (point,) = [part for part in text.split(" , ") if "although" not in part]
+        return name(polarity(point))
+    if " and " in text:
+        first, second = text.split(" and ")
+        strong = [
+            side for side in (first, second) if set(side.split()) & {"extremely", "truly", "deeply", "thoroughly"}
+        ]
+        return name(polarity(strong[0] if strong else first))
+    return name(polarity(text))
+
+
+def name(positive: bool) -> str:
+    return "positive" if positive else "negative"
+
+
+BAD = set(
+    [
+        "dull",
+        "clumsy",
+        "lifeless",
+        "hollow",
+        "tedious",
+        "wooden",
+        "shallow",
+        "bland",
+        "messy",
+        "forgettable",
+        "stale",
+        "grating",
+        "awkward",
+        "lazy",
+        "weak",
+    ]
+)
+GOOD = set(
+    [
+        "moving",
+        "clever",
+        "vivid",
+        "brilliant",
+        "gripping",
+        "tender",
+        "witty",
+        "fresh",
+        "elegant",
+        "memorable",
+        "lively",
+        "graceful",
+        "daring",
+        "warm",
+    ]
+)
+GOOD.add("strong")
+
+
+def reviews(*overrides: str) -> Reviews:
+    data = build_data(composed("task=sentiment", *overrides))
+    assert isinstance(data, Reviews)
+    return data
+
+
+def test_a_reader_who_knows_the_rules_agrees_with_every_label():
+    data = reviews("data.max_clauses=0", "data.sizes=[3000,300,300]")
+    for examples in data.examples.values():
+        for text, label in zip(examples.texts, examples.labels, strict=True):
+            assert label_of(text.removesuffix(" .")) == label, text
+
+
+def test_no_text_stands_in_two_splits_and_labels_are_balanced():
+    data = reviews("data.sizes=[3000,500,500]")
+    texts = [text for split in data.splits for text in data.examples[split].texts]
+    assert len(set(texts)) == len(texts)
+    data.prepare_data()
+    assert data.spec.counts == (1500, 1500)
+    assert not any("stand in train too" in line for line in data.describe())
+    other = reviews("data.sizes=[3000,500,500]", "data.grammar_seed=1")
+    assert other.examples["train"].texts != data.examples["train"].texts
+    assert reviews("data.sizes=[3000,500,500]", "seed=9").examples == data.examples
+
+
+def test_counting_words_is_not_enough():
+    data = reviews()
+    data.prepare_data()
+    scored = {"test": (data.examples["test"].texts, data.labels("test"))}
+    answers = bag_of_words(data.examples["train"].texts, data.labels("train"), scored, True)
+    assert 0.5 < answers["test"].scores()["accuracy"] < 0.7
+
+
+# Whole runs
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sentiment") / "run"
+    result = door("train.py", *SMALL, *REVIEWS, f"hydra.run.dir={folder}")
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    assert "bag of words" in result.stdout
+    return folder
+
+
+def test_the_report_is_written_for_every_split(finished):
+    for split in ("validation", "test"):
+        for picture in ("confusion", "reliability", "difficulty"):
+            assert (finished / f"figures/{picture}_{split}.png").read_bytes().startswith(b"\x89PNG")
+        classes = list(csv.DictReader(io.StringIO((finished / f"evaluation/{split}_classes.csv").read_text())))
+        assert [row["class"] for row in classes] == ["negative", "positive"]
+        assert [row["texts"] for row in classes] == ["40", "40"]
+        assert "<!doctype html>" in (finished / f"evaluation/{split}_words.html").read_text()
+    summary = json.loads((finished / "summary.json").read_text())
+    wrong = list(csv.DictReader(io.StringIO((finished / "evaluation/test_most_wrong.csv").read_text())))
+    assert len(wrong) == round(80 * (1 - summary["metrics"]["test/accuracy"]))
+    assert all(row["right"] != row["answered"] for row in wrong)
+    assert [float(row["probability"]) for row in wrong] == sorted(
+        (float(row["probability"]) for row in wrong), reverse=True
+    )
+    assert set(summary["baselines"]["bag of words"]) == {
+        f"{split}/{name}" for split in ("val", "test") for name in ("accuracy", "f1", "auroc", "calibration_error")
+    }
+
+
+def predict(folder: Path, *arguments: str, given: str | bytes = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(ROOT / "predict.py"), str(folder), *arguments],
+        input=given,
+        capture_output=True,
+        text=isinstance(given, str),
+        cwd=ROOT,
+        timeout=120,
+    )
+
+
+def test_every_way_in_and_out_gives_the_same_answers_in_order(finished, tmp_path):
+    import unroll
+
+    texts = [
+        "the plot was dull .",
+        "",
+        "the hero was not dull , it was moving .",
+        "zzz qqq",
+        'a "quoted" plot, ok',
+        "NA",
+    ]
+    task = unroll.load(finished)
+    expected = task.classify(texts)
+    assert [one.unknown for one in expected] == [False, True, False, True, False, True]
+    given = predict(finished, given="\r\n".join(texts) + "\r\n")
+    assert given.returncode == 0, given.stderr
+    assert "warning: 3 of 6 texts have no word that the model knows" in given.stderr
+    assert re.search(r"6 texts in \d+\.\d s, [\d,]+ texts/s", given.stderr)
+    rows = list(csv.DictReader(io.StringIO(given.stdout)))
+    assert [row["text"] for row in rows] == texts
+    assert [row["label"] for row in rows] == [one.label for one in expected]
+    for row, one in zip(rows, expected, strict=True):
+        assert [float(row["p(negative)"]), float(row["p(positive)"])] == pytest.approx(one.probabilities, abs=1e-6)
+
+    table = tmp_path / "texts.csv"
+    with table.open("w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file, delimiter=";").writerows([("id", "body"), *enumerate(texts)])
+    result = predict(finished, "--input", str(table), "--column", "body", "--output", str(tmp_path / "o.jsonl"))
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == ""
+    found = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
+    assert [row["text"] for row in found] == texts
+    for row, one in zip(found, expected, strict=True):
+        assert list(row["probabilities"].values()) == pytest.approx(one.probabilities, abs=1e-6)
+    result = predict(finished, "--text", texts[0], "--text", texts[2], "--format", "jsonl")
+    assert [json.loads(line)["label"] for line in result.stdout.splitlines()] == [expected[0].label, expected[2].label]
+    result = predict(finished, "--text", texts[2], "--explain")
+    assert texts[2] in " ".join(result.stdout.split())
+
+
+def test_answers_do_not_depend_on_the_company(finished):
+    import unroll
+
+    task = unroll.load(finished)
+    texts = build_data(composed(*SMALL, *REVIEWS)).examples["test"].texts
+    together = task.classify(texts)
+    for text, one in zip(texts, together, strict=True):
+        assert task.classify([text])[0].probabilities == pytest.approx(one.probabilities, abs=1e-6)
+
+
+def test_a_text_of_a_megabyte_is_answered(finished):
+    result = predict(finished, given="the plot was dull " * 60_000)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--input", "gone.csv"], 1, "gone.csv: there is no such file"),
+        (
+            ["--input", "{t}", "--column", "x"],
+            1,
+            "there is no column x (read with commas between columns); name another by",
+        ),
+        (["--input", "{t}"], 2, "which column has the texts? Name it by --column; Valid: a, b"),
+        (["--input", "{t}", "--text", "x"], 2, "--text and --input: give one of them"),
+        (["--text", "x", "--output", "gone/o.csv"], 1, "there is no folder gone"),
+        (["--text", "x", "--colour"], 2, "unrecognized arguments: --colour"),
+    ],
+)
+def test_predict_answers_mistakes_in_one_line(finished, tmp_path, arguments, code, said):
+    table = tmp_path / "t.csv"
+    table.write_text("a,b\n1,2\n")
+    result = predict(finished, *[argument.format(t=table) for argument in arguments])
+    assert result.returncode == code
+    assert said in result.stderr
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+
+
+def test_a_broken_row_leaves_no_half_file(finished, tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("text\n" + "good\n" * 5000 + "a,b\n")
+    result = predict(finished, "--input", str(table), "--output", str(tmp_path / "o.csv"))
+    assert result.returncode == 1
+    assert "t.csv, line 5002: has 2 fields where the header has 1" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "code", "said"),
+    [
+        (["data=labelled_files", "data.path=gone.csv"], 1, "gone.csv: there is no such file"),
+        (["data=labelled_files"], 2, "data.path has no value"),
+        (["data=sst2", "data.path=gone"], 1, "gone: there is no such folder"),
+        (
+            ["data=python_docs"],
+            2,
+            "data=python_docs: task=sentiment learns from LabelledText, and this is none; one of: ag_news",
+        ),
+        (["task.pooling=first"], 2, "task.pooling=first: input should be 'last', 'mean', 'max' or 'attention'"),
+        (["task.vectors=gone.txt"], 1, "gone.txt: there is no such file"),
+        (["watch.metric=val/bpc"], 2, "watch.metric=val/bpc: is not measured"),
+    ],
+)
+def test_train_answers_mistakes_in_one_line(tmp_path, overrides, code, said):
+    result = door("train.py", *SMALL, *overrides, f"hydra.run.dir={tmp_path}/run")
+    assert said in result.stderr
+    assert result.returncode == code
+    assert result.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_vectors_are_loaded_once_and_told(tmp_path):
+    path = tmp_path / "v.txt"
+    path.write_text("dull 1 1 1 1 1 1 1 1\nmoving -1 -1 -1 -1 -1 -1 -1 -1\n")
+    overrides = [*SMALL, *REVIEWS, f"task.vectors={path}", "task.freeze_embedding=true", "optimizer=sgd"]
+    composed(*overrides, "trainer.max_steps=3", folder=tmp_path / "run")
+    run(tmp_path / "run")
+    log = (tmp_path / "run/train.log").read_text()
+    assert re.search(r"vectors: 2 of \d+ words found in .*v\.txt, \d\.\d% of the running text of train", log)
+    path.unlink()  # a finished run does not need the file
+    import unroll
+
+    task = unroll.load(tmp_path / "run")
+    dull = task.model.embedding.weight[task.spec.tokenizer.token_to_id("dull")]
+    assert dull.tolist() == [1.0] * 8
+
+
+def test_a_users_file_of_five_classes_becomes_a_classifier(tmp_path):
+    path = tmp_path / "stars.tsv"
+    names = ["awful", "poor", "fair", "good", "great"]
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, delimiter="\t")
+        writer.writerow(["body", "stars"])
+        writer.writerows([(f"a {names[i % 5]} film , number {i}", i % 5 + 1) for i in range(400)])
+    columns = ["data.text=body", "data.label=stars", "data.batch_size=16", "optimizer.lr=0.02", "trainer.max_epochs=8"]
+    result = door(
+        "train.py", *SMALL, "data=labelled_files", f"data.path={path}", *columns, f"hydra.run.dir={tmp_path}/run"
+    )
+    assert result.returncode == 0, result.stderr
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert summary["metrics"]["test/accuracy"] > 0.95
+    assert "test/auroc" not in summary["metrics"]
+    given = predict(tmp_path / "run", given="an awful film\na great film\n")
+    assert [row["label"] for row in csv.DictReader(io.StringIO(given.stdout))] == ["1", "5"]
+
+
+def test_a_sweep_draws_its_jobs_into_one_picture(tmp_path):
+    result = door(
+        "train.py", "-m", *SMALL, *REVIEWS, "model=rnn,gru", "trainer.max_steps=5", f"hydra.sweep.dir={tmp_path}/s"
+    )
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "s/difficulty.png").read_bytes().startswith(b"\x89PNG")
+    summary = json.loads((tmp_path / "s/0/summary.json").read_text())
+    assert not [key for key in summary["metrics"] if key.startswith("test")]
+    assert not list((tmp_path / "s").rglob("test_*"))
+
+
+def test_wandb_gets_tables_and_pictures(tmp_path):
+    overrides = [item for item in SMALL if not item.startswith("logger")]
+    result = door(
+        "train.py", *overrides, *REVIEWS, "trainer.max_steps=5", f"hydra.run.dir={tmp_path}/run", WANDB_MODE="offline"
+    )
+    assert result.returncode == 0, result.stderr
+    (kept,) = (tmp_path / "run/wandb").glob("offline-run-*")
+    media = {path.parent.name for path in (kept / "files/media").rglob("*") if path.is_file()}
+    names = {path.name.split("_")[0] for path in (kept / "files/media").rglob("*.png")}
+    assert names >= {"confusion", "reliability", "difficulty"}, (names, media)
+    assert list((kept / "files/media/table").rglob("most_wrong*.json"))
+
+
+@pytest.mark.skipif(not (SHARED / "sst2").is_dir(), reason="needs the data set sst2 in the test data folder")
+def test_sst2_is_learned(tmp_path):
+    """A few hundred steps on real sentences: far above chance, 0.51."""
+    overrides = [*SMALL, "data=sst2", f"data.path={SHARED}/sst2", "task.pooling=max", "task.embedding_size=64"]
+    composed(*overrides, "trainer.max_epochs=3", "optimizer.lr=0.005", folder=tmp_path / "run")
+    run(tmp_path / "run")
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert summary["metrics"]["val/accuracy"] > 0.72
