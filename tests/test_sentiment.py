@@ -91,9 +91,9 @@ def test_balanced_weights_are_those_of_scikit_learn():
 
 
 def test_what_does_not_fit_the_classes_is_refused():
-    with pytest.raises(UsageError, match="task.output=sigmoid is for two classes, and there are 3"):
+    with pytest.raises(UsageError, match=r"task\.output=sigmoid is for two classes, and there are 3"):
         task_of("task.output=sigmoid", labels=("a", "b", "c"), counts=(1, 1, 1))
-    with pytest.raises(UsageError, match="task.class_weights has 3 numbers for 2 classes: neg, pos"):
+    with pytest.raises(UsageError, match=r"task\.class_weights has 3 numbers for 2 classes: neg, pos"):
         task_of("task.class_weights=[1.0,1.0,1.0]")
     with pytest.raises(UsageError, match="are for streams; a text is read as a whole"):
         task_of("truncation=k16", "truncation.reset_probability=0.1")
@@ -228,44 +228,9 @@ def name(positive: bool) -> str:
     return "positive" if positive else "negative"
 
 
-BAD = set(
-    [
-        "dull",
-        "clumsy",
-        "lifeless",
-        "hollow",
-        "tedious",
-        "wooden",
-        "shallow",
-        "bland",
-        "messy",
-        "forgettable",
-        "stale",
-        "grating",
-        "awkward",
-        "lazy",
-        "weak",
-    ]
-)
-GOOD = set(
-    [
-        "moving",
-        "clever",
-        "vivid",
-        "brilliant",
-        "gripping",
-        "tender",
-        "witty",
-        "fresh",
-        "elegant",
-        "memorable",
-        "lively",
-        "graceful",
-        "daring",
-        "warm",
-    ]
-)
-GOOD.add("strong")
+_BAD = "dull clumsy lifeless hollow tedious wooden shallow bland messy forgettable stale grating awkward lazy weak"
+_GOOD = "moving clever vivid brilliant gripping tender witty fresh elegant memorable lively graceful daring warm strong"
+BAD, GOOD = set(_BAD.split()), set(_GOOD.split())
 
 
 def reviews(*overrides: str) -> Reviews:

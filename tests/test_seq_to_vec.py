@@ -96,7 +96,7 @@ def test_windows_end_where_sequences_end(lengths):
             if count:
                 found[column].append(window[:count, column].tolist())
     for column, length in enumerate(lengths):
-        assert sum(found[column], []) == tokens[:length, column].tolist()
+        assert [token for window in found[column] for token in window] == tokens[:length, column].tolist()
         assert [len(window) for window in found[column]][1:] == [4] * (-(-length // 4) - 1)
 
 

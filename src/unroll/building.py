@@ -44,7 +44,7 @@ def data_options(kind: type[Data]) -> list[str]:
     found = []
     for option in groups()["data"]:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            target = compose(f"data/{option}").data["_target_"]
+            target = compose("train", [f"data={option}"]).data["_target_"]
         if issubclass(hydra.utils.get_class(target), kind):
             found.append(option)
     return found
