@@ -81,7 +81,8 @@ def composed(*overrides: str, folder: Path | None = None) -> dict:
         write_config(config, folder, choices)
     resolved = OmegaConf.to_container(config, resolve=True)
     assert isinstance(resolved, dict)
-    return {**resolved, "test": True}
+    chosen = {group.split("@")[0]: option for group, option in choices.items() if "/" not in group}
+    return {**resolved, "test": True, "choices": {**chosen, "sweep": None}}
 
 
 def door(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -1,28 +1,55 @@
 """Every option of every group composes, fits its target's signature, and builds; all are found by looking."""
 
+from functools import cache
+from typing import Any
+
 import hydra.utils
 import pytest
 import torch
 import yaml
 from conftest import SMALL, composed
+from hydra.utils import get_class
 
-from unroll.building import build_data, build_task, check, make
+from unroll.building import build_data, build_task, check, data_options, make
 from unroll.composing import CONF, groups
 from unroll.data.encoding import Vocabulary
 from unroll.errors import UsageError
 from unroll.job import _build_trainer
 
 OPTIONS = [(group, option) for group, options in groups().items() for option in options]
+# What has no default because only a user can know it.
 NEEDED = {("data", "text_files"): ["data.path=x.txt"], ("data", "enwik8"): ["data.path=x"]}
+NEEDED[("data", "labelled_files")] = ["data.path=x.csv"]
+
+
+@cache
+def spec_of(task: str) -> Any:
+    """Of the data that a task has by default, which needs no network."""
+    data = build_data(composed(f"task={task}"))
+    data.prepare_data()
+    return data.spec
+
+
+def task_for(group: str, option: str) -> str:
+    """The first task that an option fits."""
+    for task in groups()["task"]:
+        if group == "data" and option not in data_options(
+            get_class(composed(f"task={task}")["task"]["_target_"]).reads
+        ):
+            continue
+        if (group, option) == ("truncation", "full") and composed(f"task={task}")["choices"]["truncation"] != "full":
+            continue
+        return task
+    raise AssertionError(f"no task takes {group}={option}")
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_option_fits_the_signatures(group, option):
-    config = composed(f"{group}={option}", *NEEDED.get((group, option), []))
+    task = [] if group in ("task", "experiment") else [f"task={task_for(group, option)}"]
+    config = composed(*task, f"{group}={option}", *NEEDED.get((group, option), []))
     check(config)
-    if (group, option) != ("truncation", "full"):
-        build_data(config)
-        build_task(config, Vocabulary("characters", (97, 98)))
+    build_data(config)
+    build_task(config, spec_of(config["choices"]["task"]))
 
 
 @pytest.mark.parametrize("option", [option for option in groups()["trainer"] if option != "gpu"])

@@ -221,9 +221,9 @@ class LabelledText(Data):
             UserError: the texts or their labels are not in order; see `examples`.
         """
         for split in self.splits:
-            self._encode(split)
+            self.encoded(split)
 
-    def _encode(self, split: str) -> tuple[Sequences, np.ndarray]:
+    def encoded(self, split: str) -> tuple[Sequences, np.ndarray]:
         """The tokens of a split's texts and their classes."""
         cache = self.__dict__.setdefault("_encoded", {})
         if split not in cache:
@@ -247,15 +247,15 @@ class LabelledText(Data):
 
     def token_counts(self) -> np.ndarray:
         """(vocab_size,): how often each token stands in the training texts."""
-        return np.bincount(self._encode("train")[0].tokens, minlength=self.spec.vocab_size)
+        return np.bincount(self.encoded("train")[0].tokens, minlength=self.spec.vocab_size)
 
     def lengths(self, split: str) -> np.ndarray:
         """(count,): tokens of each text."""
-        return self._encode(split)[0].lengths
+        return self.encoded(split)[0].lengths
 
     def labels(self, split: str) -> np.ndarray:
         """(count,) of int64: the class of each text."""
-        return self._encode(split)[1]
+        return self.encoded(split)[1]
 
     def difficulty(self, split: str) -> tuple[str, np.ndarray]:
         """What makes its texts hard, to draw the score against: a label with its unit, and a value for each text."""
@@ -272,7 +272,7 @@ class LabelledText(Data):
         ]
         seen = set(self.examples["train"].texts)
         for split in self.splits[1:]:
-            tokens = self._encode(split)[0].tokens
+            tokens = self.encoded(split)[0].tokens
             unknown = (tokens == UNKNOWN).mean()
             if unknown:
                 lines.append(f"{unknown:.1%} of the tokens of {split} do not occur in train: unknown to the model")
@@ -282,7 +282,7 @@ class LabelledText(Data):
         return lines
 
     def train_dataloader(self) -> Buckets:
-        sequences, labels = self._encode("train")
+        sequences, labels = self.encoded("train")
         return Buckets(
             sequences,
             labels,
@@ -295,7 +295,7 @@ class LabelledText(Data):
 
     def eval_dataloader(self, splits: str) -> Buckets:
         """Several splits are scored together."""
-        parts = [self._encode(name) for name in self.named_splits(splits)]
+        parts = [self.encoded(name) for name in self.named_splits(splits)]
         sequences = Sequences.joined([part[0] for part in parts])
         labels = np.concatenate([part[1] for part in parts])
         return Buckets(
