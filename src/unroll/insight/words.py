@@ -1,6 +1,7 @@
 """Which words decided: gradient times input, as coloured text."""
 
 import html
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -38,7 +39,7 @@ class Explanation:
         for (start, stop), score in zip(self.spans[first:last], self.scores[first:last], strict=True):
             shown.append(" ".join(self.text[position:start].split("\n")))
             red, green, blue = _shade(score / strongest)
-            style = f"black on rgb({red},{green},{blue})" if abs(score) > 0.05 * strongest else ""
+            style = f"black on rgb({red},{green},{blue})" if abs(score) > 0.02 * strongest else ""
             shown.append(self.text[start:stop], style)
             position = stop
         shown.append(self.text[position:end] if end == len(self.text) else " ...")
