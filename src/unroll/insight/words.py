@@ -116,9 +116,10 @@ span {{ border-radius: .2em; padding: 0 .1em }}
 
 
 def _shade(strength: float) -> tuple[int, int, int]:
-    """White at 0, the full colour at 1 and -1, softened so that black letters stay readable."""
-    strength = max(-1.0, min(1.0, strength))
-    red, green, blue = (
-        round(255 - 0.7 * abs(strength) * (255 - part)) for part in (_FOR if strength > 0 else _AGAINST)
-    )
+    """White at 0, the full colour at 1 and -1, softened so that black letters stay readable.
+
+    By the root, or one strong word would leave all others white.
+    """
+    colour = _FOR if strength > 0 else _AGAINST
+    red, green, blue = (round(255 - 0.7 * math.sqrt(abs(strength)) * (255 - part)) for part in colour)
     return red, green, blue
