@@ -410,7 +410,11 @@ def test_a_broken_row_leaves_no_half_file(finished, tmp_path):
             2,
             "data=python_docs: task=sentiment learns from LabelledText, and this is none; one of: ag_news",
         ),
-        (["task.pooling=first"], 2, "task.pooling=first: input should be 'last', 'mean', 'max' or 'attention'"),
+        (
+            ["task.pooling=first"],
+            2,
+            "task.pooling=first: input should be 'last', 'mean', 'max', 'attention' or 'concat'",
+        ),
         (["task.vectors=gone.txt"], 1, "gone.txt: there is no such file"),
         (["watch.metric=val/bpc"], 2, "watch.metric=val/bpc: is not measured"),
     ],

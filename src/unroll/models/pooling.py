@@ -6,11 +6,17 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-Pooling = Literal["last", "mean", "max", "attention"]
+Pooling = Literal["last", "mean", "max", "attention", "concat"]
 
 
 class Pool(nn.Module):
-    """A weighted combination of the outputs of a sequence, of which each window gives a part."""
+    """A weighted combination of the outputs of a sequence, of which each window gives a part.
+
+    Attributes:
+        parts: how many times as many features as y has the vector has.
+    """
+
+    parts = 1
 
     @abstractmethod
     def forward(self, y: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -21,11 +27,16 @@ class Pool(nn.Module):
             lengths: (batch,) of int: how many steps each sequence has in this window, 0 to time; None: all have time.
 
         Returns:
-            The vector (batch, features), and the logarithm of its weight (batch,): -inf where there are no steps.
+            The vector (batch, parts * features), and the logarithm of its weight (batch,): -inf where there are no steps.
         """
 
     def combine(self, vectors: Tensor, log_weights: Tensor) -> Tensor:
-        """The vector of a whole sequence from those of its windows, (windows, batch, features) and (windows, batch)."""
+        """The vector of a whole sequence from those of its windows.
+
+        Args:
+            vectors: (windows, batch, parts * features).
+            log_weights: (windows, batch).
+        """
         return (torch.softmax(log_weights, dim=0).unsqueeze(-1) * vectors).sum(0)
 
 
@@ -47,6 +58,24 @@ class Max(Pool):
 
     def combine(self, vectors: Tensor, log_weights: Tensor) -> Tensor:
         return vectors.amax(0)
+
+
+class MeanAndMax(Pool):
+    """Both side by side; with the last output, the concat pooling of Howard & Ruder (2018, section 3.3)."""
+
+    parts = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mean, self.max = Mean(), Max()
+
+    def forward(self, y: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+        mean, log_weight = self.mean(y, lengths)
+        return torch.cat([mean, self.max(y, lengths)[0]], dim=-1), log_weight
+
+    def combine(self, vectors: Tensor, log_weights: Tensor) -> Tensor:
+        means, maxima = vectors.chunk(2, dim=-1)
+        return torch.cat([self.mean.combine(means, log_weights), self.max.combine(maxima, log_weights)], dim=-1)
 
 
 class Attention(Pool):
@@ -84,5 +113,5 @@ def _past_end(y: Tensor, lengths: Tensor) -> Tensor:
 
 
 def make_pool(pooling: Pooling, size: int) -> Pool | None:
-    """The pool of this name; None for `last`, which looks at one step only."""
-    return {"last": None, "mean": Mean(), "max": Max(), "attention": Attention(size)}[pooling]
+    """What `pooling` combines over time, of outputs with `size` features; None for `last`: nothing."""
+    return {"last": None, "mean": Mean(), "max": Max(), "attention": Attention(size), "concat": MeanAndMax()}[pooling]
