@@ -20,18 +20,17 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from unroll.building import build_data
-from unroll.cells.lstm import LSTM
 from unroll.composing import CONF
 from unroll.data.buckets import Buckets
 from unroll.data.tokenizing import Sequences
 from unroll.machine import free_speed
 from unroll.models.seq_to_vec import SeqToVec
-from unroll.recurrent import Recurrent
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--data", default="reviews", help="an option of the group data (default: reviews)")
@@ -49,7 +48,8 @@ overrides = ["task=sentiment", f"data={options.data}"]
 overrides += [f"data.path={options.path}"] if options.path else []
 overrides += [f"data.config_name={options.config}"] if options.config else []
 with initialize_config_dir(str(CONF), version_base="1.3"):
-    data = build_data(OmegaConf.to_container(compose("train", overrides), resolve=True))
+    config = compose("train", [*overrides, f"model.hidden_size={options.size}"])
+data = build_data(OmegaConf.to_container(config, resolve=True))
 data.prepare_data()
 whole, labels = data.encoded("train")
 chosen = np.random.default_rng(0).permutation(len(whole))[: options.texts]
@@ -103,12 +103,7 @@ def epoch(
     return time.perf_counter() - began
 
 
-ours = SeqToVec(
-    data.spec.vocab_size,
-    classes,
-    lambda input_size: Recurrent(input_size, options.size, lambda i, h: LSTM(i, h), backend="auto"),
-    options.size,
-)
+ours = SeqToVec(data.spec.vocab_size, classes, instantiate(config.model), options.size)
 plain = Plain()
 random_order = in_random_order()
 buckets = Buckets(sequences, labels, options.batch_size, 65536, seed=1)

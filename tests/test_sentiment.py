@@ -152,6 +152,11 @@ def test_accuracy_by_difficulty():
     values = np.repeat([1.0, 2.0, 3.0], 100)
     line = group_by_difficulty("length", values, values != 2.0, 0.5)
     assert (line.values, line.accuracies, line.counts) == ([1.0, 2.0, 3.0], [1.0, 0.0, 1.0], [100, 100, 100])
+    many = group_by_difficulty("length", np.arange(1000.0), np.arange(1000) < 100, 0.5)
+    assert many.counts == [100] * 10
+    assert many.accuracies == [1.0, *[0.0] * 9]
+    few_at_the_end = group_by_difficulty("length", np.repeat([0.0, 7.0, 9.0], [60, 38, 2]), np.ones(100, bool), 0.5)
+    assert few_at_the_end.counts == [60, 40]
 
 
 # Words that decided

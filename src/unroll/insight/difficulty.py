@@ -32,7 +32,7 @@ class Difficulty:
 
 
 def group_by_difficulty(label: str, values: np.ndarray, right: np.ndarray, chance: float) -> Difficulty:
-    """Accuracy in up to ten groups of like difficulty: a group a value, or of about like size if there are more values.
+    """Accuracy in up to ten groups of like difficulty, each with about a tenth of the sequences or more.
 
     Args:
         label: see `Difficulty`.
@@ -40,10 +40,19 @@ def group_by_difficulty(label: str, values: np.ndarray, right: np.ndarray, chanc
         right: (count,) of bool: was it answered right?
         chance: see `Difficulty`.
     """
-    different = np.unique(values)
-    quantiles = np.unique(np.quantile(values, np.linspace(0, 1, _GROUPS + 1)[1:-1]))
-    group = np.digitize(values, different if len(different) <= _GROUPS else quantiles, right=True)
-    inside = [group == number for number in np.unique(group)]
+    different, counts = np.unique(values, return_counts=True)
+    inside: list[np.ndarray] = []
+    taken = 0
+    for value, count in zip(different, counts, strict=True):
+        if taken == 0:
+            inside.append(values == value)
+        else:
+            inside[-1] |= values == value
+        taken += count
+        if taken >= len(values) / _GROUPS:
+            taken = 0
+    if 0 < taken < len(values) / (2 * _GROUPS) and len(inside) > 1:  # too few for a point of their own
+        inside[-2:] = [inside[-2] | inside[-1]]
     return Difficulty(
         label,
         chance,
