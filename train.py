@@ -11,7 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from unroll.composing import CONF, check_overrides, explained, help_text, prepare_resume, write_config
+from unroll.composing import CONF, check_overrides, explained, help_text, named_packages, prepare_resume, write_config
 from unroll.errors import UserError, door
 from unroll.sweep_table import print_sweep
 
@@ -72,8 +72,7 @@ def main() -> None:
         folder = prepare_resume(arguments)
         check_overrides(arguments)
     if folder is not None:
-        named = [argument.removeprefix("trust=") for argument in arguments if argument.startswith("trust=")]
-        become_job(folder, named)
+        become_job(folder, named_packages(arguments))
     with explained():
         try:
             launch()

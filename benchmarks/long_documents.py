@@ -57,7 +57,7 @@ def measure(pooling: str, tokens: int) -> None:
 if options.one:
     measure(options.one[0], int(options.one[1]))
 else:
-    for pooling in ("last", "concat"):
+    for pooling in ("last", "attention"):
         for tokens, flags in ((options.tokens, []), (options.tokens, ["--windows"]), (options.horizon, [])):
             command = [sys.executable, __file__, "--one", pooling, str(tokens), f"--horizon={options.horizon}", *flags]
             said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

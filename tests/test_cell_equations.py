@@ -4,13 +4,14 @@ import hydra.utils
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import composed
+from conftest import MODELS, composed
 from stacks import assert_same, leaves, results, some_state, stack
 from torch import Tensor, nn
 
 from unroll.cells import mlstm
 from unroll.cells.base import Cell
 from unroll.cells.linear import linear_scan
+from unroll.cells.zoneout import Zoneout
 from unroll.errors import UsageError
 from unroll.state import detach, map_state, reset
 
@@ -337,3 +338,54 @@ def test_the_matrix_memory_in_several_windows_equals_the_loop(monkeypatch):
         recurrent.backend = path
         found.append(results(*recurrent(x, None, lengths), inputs))
     assert_same(found[1], found[0])
+
+
+@pytest.mark.parametrize("path", ["analytic", "scan", "loop"])
+def test_min_gru_forgets_in_half_precision_too(path):
+    """A long memory means a z near 0; 1 - z rounded apart from it would make h a sum that grows with time."""
+    cell = stack("min_gru", f"model.backend={path}").layers[0].float()
+    cell.b.data[:8] = -7.0
+    cell.b.data[8:] = 1.0
+    cell.W.data *= 0.1
+    x = torch.randn(2000, 2, 5)
+    with torch.no_grad():
+        reference, _ = cell(x, torch.zeros(2, 8), None, (), path)
+        with torch.autocast("cpu", torch.bfloat16):
+            y, _ = cell(x, torch.zeros(2, 8), None, (), path)
+    assert (y[-1].float() - reference[-1]).abs().max() < 0.02 * reference[-1].abs().max()
+
+
+def test_ind_rnn_weights_come_back_from_beyond_their_bound():
+    recurrent = stack("ind_rnn")
+    cell = recurrent.layers[0]
+    cell.u.data = torch.full((8,), 1.5, dtype=torch.float64)
+    bounded = cell.u.data.clone().fill_(1.0)
+    same = stack("ind_rnn")
+    same.load_state_dict({**recurrent.state_dict(), "layers.0.u": bounded})
+    torch.manual_seed(5)
+    x = torch.rand(6, 2, 5, dtype=torch.float64)
+    torch.testing.assert_close(recurrent(x)[0], same(x)[0])
+    recurrent(x)[0].sum().backward()
+    same(x)[0].sum().backward()
+    torch.testing.assert_close(cell.u.grad, same.layers[0].u.grad)
+    assert cell.u.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("model", ["skip", "slstm", "mlstm"])
+def test_zoneout_is_refused_where_a_state_belongs_together(model):
+    inner = composed(f"model={model}")["model"]["cell"]
+    with pytest.raises(UsageError, match="state go together: no zoneout for it"):
+        Zoneout(5, 8, hydra.utils.instantiate(inner, _convert_="all"), [0.1])
+
+
+def test_zoneout_wants_a_probability_for_each_part():
+    with pytest.raises(UsageError, match=r"probabilities=\[0.1\]: the state of LSTM has 2 parts"):
+        stack("zoneout_lstm", "model.cell.probabilities=[0.1]")
+
+
+def test_a_carried_state_keeps_nothing_else_alive():
+    for model in MODELS:
+        recurrent = stack(model, *(["model.cell.distance=1"] if model == "skip_only" else []))
+        _, state = recurrent(torch.randn(200, 2, 5, dtype=torch.float64))
+        for leaf in leaves(detach(state)):
+            assert leaf.untyped_storage().nbytes() <= 2 * leaf.numel() * leaf.element_size(), model

@@ -147,3 +147,12 @@ def test_every_cell_trains_under_its_own_masks(model):
         second, _ = recurrent(x[4:], state, None, masks)
         assert_same([torch.cat([first, second])], [whole])
     assert not torch.allclose(recurrent(x)[0], whole)
+
+
+def test_recomputing_notices_parameters_that_changed_in_between():
+    recurrent = stack("lstm", "model.recompute=3")
+    y, _ = recurrent(torch.randn(7, 2, 5, dtype=torch.float64))
+    with torch.no_grad():
+        next(recurrent.parameters()).add_(1.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()

@@ -19,6 +19,7 @@ from unroll.data.tables import read_rows
 from unroll.data.tokenizing import PAD, UNKNOWN, Sequences, encode, fit_tokenizer
 from unroll.data.vectors import read_vectors
 from unroll.errors import UserError
+from unroll.insight.bag_of_words import bag_of_words
 
 ROWS = [("a good film", "pos"), ("a bad film", "neg"), ("so dull", "neg"), ("so moving", "pos")] * 10
 
@@ -129,17 +130,25 @@ def labelled(names: list[str] | None, rows: list[tuple[str, object]]) -> dataset
 
 
 def test_classes_are_told_by_name_where_splits_number_them_differently(tmp_path):
-    """One split a folder of its own: `datasets` itself refuses features that differ between the splits of one."""
-    from unroll.data.hub_labelled_text import HubLabelledText
-
-    data = data_of("data=sst2", "data.path=x")
-    assert isinstance(data, HubLabelledText)
+    """`datasets` itself reads the numbers of every split by the names of the first: it would flip them."""
     train = labelled(["neg", "pos"], [("bad", 0), ("good", 1)])
     turned = labelled(["pos", "neg"], [("bad", 1), ("good", 0)])
-    data.__dict__["_load"] = lambda config_name, needed: {"train": train, "validation": turned}
+    data = data_of("data=sst2", f"data.path={write_hub(tmp_path / 'd', train=train, validation=turned, test=turned)}")
     data.prepare_data()
-    assert data.examples["validation"].labels == ["neg", "pos"]
-    assert data.labels("validation").tolist() == [0, 1]
+    for split in data.splits:
+        assert data.examples[split].labels == ["neg", "pos"]
+        assert data.labels(split).tolist() == [0, 1]
+
+
+def test_a_sets_secret_labels_and_what_is_no_class_or_text(tmp_path):
+    rows = datasets.Dataset.from_dict({"sentence": ["a", "b"], "label": [["x"], ["y"]]})
+    assert "train, row 1, column label: ['x'] is not one class" in refused(
+        data_of("data=sst2", f"data.path={write_hub(tmp_path / 'lists', train=rows)}")
+    )
+    rows = datasets.Dataset.from_dict({"sentence": [1, 2], "label": ["x", "y"]})
+    assert "train, row 1, column sentence: 1 is not a text" in refused(
+        data_of("data=sst2", f"data.path={write_hub(tmp_path / 'numbers', train=rows)}")
+    )
 
 
 def test_secret_test_labels_make_no_test_split(tmp_path):
@@ -148,7 +157,7 @@ def test_secret_test_labels_make_no_test_split(tmp_path):
     data = data_of("data=sst2", f"data.path={write_hub(tmp_path / 'd', train=train, validation=train, test=secret)}")
     data.prepare_data()
     assert data.splits == ("train", "validation")
-    assert "test: its labels are not public; validation is all that is reported" in data.describe()
+    assert "test: the labels of the source's own are not public" in data.describe()
 
 
 @pytest.mark.skipif(not (SHARED / "sst2").is_dir(), reason="needs the data set sst2 in the test data folder")
@@ -200,7 +209,7 @@ def test_a_missing_column_is_answered_with_those_there_are(tmp_path):
 def test_a_class_that_train_lacks(tmp_path):
     other = write_table(tmp_path / "v.csv", [("a film", "pos"), ("a film", "neutral")])
     said = refused(files(write_table(tmp_path / "t.csv", ROWS), f"data.validation_path={other}"))
-    assert "v.csv, line 3: no text of train has the label neutral that this one of validation has" in said
+    assert "v.csv, line 3: no text of train has the label 'neutral' that this one of validation has" in said
     assert said.endswith("train has: neg, pos")
 
 
@@ -210,6 +219,7 @@ def test_a_class_that_train_lacks(tmp_path):
         (b"", "t.csv: the file is empty (0 bytes)"),
         (b"text,label\n", "t.csv: the train split has no texts"),
         (b"text,label\ngood,pos\nso, so,neg\n", "t.csv, line 3: has 3 fields where the header has 2"),
+        (b"text,label,text\ngood,pos,bad\n", "t.csv: 2 columns are called text: which one?"),
         (b'text,label\ngood,pos\n"bad,neg\nworse,neg\n', "t.csv, line 3: is no proper CSV from here on"),
         (b"text,label\ngood,pos\nna\xefve,neg\n", "t.csv, line 3: byte 0xef is not utf-8"),
     ],
@@ -226,10 +236,21 @@ def test_broken_json_lines_and_parquet(tmp_path):
     assert "t.jsonl, line 2, column text: 3 is not a text" in refused(files(path))
     path.write_text('{"text": "a", "label": "b"}\n{"text": \n')
     assert "t.jsonl, line 2: is not JSON" in refused(files(path))
+    path.write_text('\n{"body": "a", "label": "b"}\n')
+    assert "t.jsonl: there is no column text" in refused(files(path))
+    path.write_text('{"text": "half \\ud83d", "label": "b"}\n')
+    assert "t.jsonl, line 1: has half a character" in refused(files(path))
     parquet = tmp_path / "t.parquet"
     parquet.write_text("no")
     assert "t.parquet: is not a Parquet file" in refused(files(parquet))
+    datasets.Dataset.from_dict({"text": ["good"] * 5000, "label": ["x", "y"] * 2500}).to_parquet(parquet)
+    broken = bytearray(parquet.read_bytes())
+    broken[4:200] = bytes(196)
+    parquet.write_bytes(broken)
+    assert "t.parquet, row 1: cannot be read on" in refused(files(parquet))
     assert "there is no such file" in refused(files(tmp_path / "gone.csv"))
+    (tmp_path / "t.csv").write_text("text,label\na,b\n")
+    assert "Python knows no text encoding" in refused(files(tmp_path / "t.csv", "data.encoding=hex"))
     (tmp_path / "t.xlsx").write_text("x")
     assert "what kind of file is it?" in refused(files(tmp_path / "t.xlsx"))
 
@@ -262,6 +283,27 @@ def test_rows_are_read_one_after_the_other(tmp_path):
         list(rows)
 
 
+def test_classes_that_a_run_knows_may_be_missing_in_what_it_is_trained_on_next(tmp_path):
+    three = files(write_table(tmp_path / "three.csv", [(f"text {i}", "abc"[i % 3]) for i in range(90)]))
+    data = files(write_table(tmp_path / "two.csv", [(f"text {i}", "ac"[i % 2]) for i in range(60)]))
+    data.adopt(three.spec)
+    data.prepare_data()
+    assert data.spec.labels == ("a", "b", "c")
+    assert data.spec.counts == (24, 0, 24)
+    scored = {"test": (data.examples["test"].texts, data.labels("test"))}
+    answers = bag_of_words(data.examples["train"].texts, data.labels("train"), scored, 3, True)["test"]
+    assert answers.probabilities.shape == (6, 3)
+    assert answers.probabilities[:, 1].eq(0).all()
+    other = files(write_table(tmp_path / "other.csv", [(f"text {i}", "ad"[i % 2]) for i in range(60)]))
+    with pytest.raises(UserError, match="the run was not trained with the label 'd'; it knows: a, b, c"):
+        other.adopt(three.spec)
+
+
+def test_a_vocabulary_of_nothing_is_refused(tmp_path):
+    said = refused(files(write_table(tmp_path / "t.csv", ROWS), "data.min_count=1000"))
+    assert "no token of train occurs data.min_count=1000 times" in said
+
+
 # Tokens
 
 
@@ -273,7 +315,7 @@ def test_the_tokenizer_knows_only_train(tmp_path):
     assert data.spec.tokenizer.token_to_id("splendid") is None
     batch = next(iter(data.eval_dataloader("validation")))
     assert (batch.tokens == UNKNOWN).flatten().tolist() == [False, True, False]
-    assert any("33.3% of the tokens of validation do not occur in train" in line for line in data.describe())
+    assert any("33.3% of the tokens of validation are not in the vocabulary" in line for line in data.describe())
 
 
 def test_words_and_marks():
@@ -404,7 +446,7 @@ def test_vectors_are_found_by_word_and_small_letters(tmp_path):
         ("good 1 2 3\nbad 1 2\n", "v.txt, line 2: has 2 numbers where task.embedding_size=3"),
         (
             "a 1 2 3\nb 1 2 3\nc 1\n",
-            "v.txt, line 3: has 1 numbers where task.embedding_size=3 are wanted: is the file whole?",
+            "v.txt, line 3: has 1 numbers where task.embedding_size=3 are wanted: is the file whole",
         ),
         ("good 1 x 3\n", "v.txt, line 1: what follows the word 'good' are not all numbers"),
         ("good 1 nan 3\n", "v.txt, line 1: the vector of 'good' is not finite"),

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from conftest import ROOT, SMALL, composed, door
 
@@ -118,3 +119,69 @@ def test_a_hostile_folder_runs_nothing_by_any_door(trained, tmp_path):
             assert result.returncode == 1
             assert "model.cell._target_=os.system is no part" in result.stderr
     assert not (tmp_path / "harmed").exists()
+
+
+def test_resuming_looks_nothing_up_before_it_is_known_to_be_ours(trained, tmp_path):
+    """A changed budget is checked against the trainer's signature: that of a folder's own `_target_` it must not import."""
+    shutil.copytree(trained / "run", tmp_path / "run")
+    (tmp_path / "payload.py").write_text("open('taken', 'w')\nclass X: pass\n")
+    config = yaml.safe_load((trained / "run/config.yaml").read_text())
+    config["trainer"]["_target_"] = "payload.X"
+    (tmp_path / "run/config.yaml").write_text(yaml.safe_dump(config))
+    refused = door(
+        "train.py", "resume=run", "trainer.max_steps=9", "trust=my_cells", cwd=tmp_path, PYTHONPATH=str(tmp_path)
+    )
+    assert refused.returncode == 1
+    assert "trainer._target_=payload.X is no part" in refused.stderr
+    assert not (tmp_path / "taken").exists()
+
+
+@pytest.mark.parametrize(
+    ("choices", "said"),
+    [
+        ({"logger": "../../../evil"}, "choices.logger=../../../evil is no option of the group"),
+        (None, "is not the config of a run"),
+    ],
+)
+def test_a_folders_choices_are_no_paths(trained, tmp_path, choices, said):
+    config = yaml.safe_load((trained / "run/config.yaml").read_text())
+    config["choices"] = choices and {**config["choices"], **choices}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    refused = door("train.py", f"resume={tmp_path}", "logger.mode=online", "trust=my_cells")
+    assert refused.returncode == 1
+    assert said in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+def test_a_parameter_that_update_reads_by_itself_is_told(tmp_path):
+    from torch import nn
+
+    from unroll.cells.unitwise import UnitwiseCell
+
+    class Forgetful(UnitwiseCell):
+        def __init__(self, input_size: int, hidden_size: int) -> None:
+            super().__init__(input_size, hidden_size, gates=("tanh",))
+            self.g = nn.Parameter(torch.ones(hidden_size))
+
+        def update(self, gates, state, *parameters):
+            return self.g * state + gates[0]
+
+    y, _ = Forgetful(3, 4)(torch.randn(5, 2, 3), torch.zeros(2, 4))
+    with pytest.raises(UserError, match=r"Forgetful.update reads self.g, .* return it from update_parameters\(\)"):
+        y.sum().backward()
+
+
+def test_a_name_without_an_owner_is_no_name_of_the_hub():
+    """`pandas`, `sql`, ... are the library's own readers of whatever lies about."""
+    from unroll.building import build_data
+
+    with pytest.raises(UserError, match=r"data\.hub_id=pandas: is no name of the Hub"):
+        build_data(composed("data=wikitext2", "data.hub_id=pandas")).prepare_data()
+
+
+def test_a_new_run_may_start_from_a_run_with_trusted_code(trained):
+    result = door(
+        "train.py", "--config-dir", "conf", "model=ugrnn", *SMALL, "trainer.max_steps=3", "init_from=run", "trust=my_cells",
+        "hydra.run.dir=next", cwd=trained,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr

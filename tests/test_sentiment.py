@@ -202,6 +202,17 @@ def test_pages_and_terminals_show_the_text_as_it_is():
     assert max(map(len, console.file.getvalue().splitlines())) <= 40
 
 
+def test_bytes_of_one_character_are_explained_together():
+    tokenizer = fit_tokenizer(["good film"], "bpe", 300, 2, True, "spaces")
+    embedding = torch.nn.Embedding(300, 4).double()
+    for text in ("good 😀 film", "שלום", "a"):
+        explanation = explain(tokenizer, embedding, lambda x: x.sum(), text)
+        assert explanation.rich().plain == text
+        assert html.unescape(re.sub(r"<[^>]*>", "", explanation.html())) == text
+        total = embedding.weight[tokenizer.encode(text).ids].sum()
+        assert sum(explanation.scores) == pytest.approx(float(total.detach()))
+
+
 # The built-in reviews
 
 
@@ -267,7 +278,7 @@ def test_counting_words_is_not_enough():
     data = reviews()
     data.prepare_data()
     scored = {"test": (data.examples["test"].texts, data.labels("test"))}
-    answers = bag_of_words(data.examples["train"].texts, data.labels("train"), scored, True)
+    answers = bag_of_words(data.examples["train"].texts, data.labels("train"), scored, 2, True)
     assert 0.5 < answers["test"].scores()["accuracy"] < 0.7
 
 
@@ -382,17 +393,69 @@ def test_a_text_of_a_megabyte_is_answered(finished):
         (["--input", "{t}"], 2, "which column has the texts? Name it by --column; Valid: a, b"),
         (["--input", "{t}", "--text", "x"], 2, "--text and --input: give one of them"),
         (["--text", "x", "--output", "gone/o.csv"], 1, "there is no folder gone"),
+        (["--text", "x", "--output", "{folder}"], 1, "is a folder; name a file in it"),
+        (["--text", "x", "--output", "o.xlsx"], 2, "a .csv or a .jsonl is written; for another name give --format"),
+        (["--text", "x", "--explain", "--format", "csv"], 2, "--explain and --format: give one of them"),
         (["--text", "x", "--colour"], 2, "unrecognized arguments: --colour"),
     ],
 )
 def test_predict_answers_mistakes_in_one_line(finished, tmp_path, arguments, code, said):
     table = tmp_path / "t.csv"
     table.write_text("a,b\n1,2\n")
-    result = predict(finished, *[argument.format(t=table) for argument in arguments])
+    result = predict(finished, *[argument.format(t=table, folder=tmp_path) for argument in arguments])
     assert result.returncode == code
     assert said in result.stderr
     assert result.stdout == ""
     assert "Traceback" not in result.stderr
+
+
+def test_odd_input_is_read_or_told(finished, tmp_path):
+    result = predict(finished, given=b"\xef\xbb\xbfgood film\ncaf\xe9\n")
+    assert result.returncode == 1
+    assert b"standard input, line 1 or soon after: is not utf-8" in result.stderr
+    assert b"Traceback" not in result.stderr
+    result = predict(finished, "--encoding", "latin-1", given=b"caf\xe9\n")
+    assert result.stdout.decode().splitlines()[1].endswith(",café")
+    result = predict(finished, "--output", str(tmp_path / "o.csv"), "--text", "good\rfilm", "--text", "a,b")
+    assert result.returncode == 0, result.stderr
+    with (tmp_path / "o.csv").open(newline="", encoding="utf-8") as file:
+        assert [row["text"] for row in csv.DictReader(file)] == ["good\rfilm", "a,b"]
+    (tmp_path / "link.csv").symlink_to(tmp_path / "o.csv")
+    result = predict(finished, "--output", str(tmp_path / "link.csv"), "--text", "again")
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "o.csv").read_text().splitlines()[1].endswith(",again")
+    result = predict(finished, "--text", "zzzz", "--explain")
+    assert "no word that the model knows" in result.stdout
+
+
+def test_names_of_classes_are_no_markup(tmp_path):
+    path = tmp_path / "t.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        writer.writerows([(f"text {i}", ["$1^$2", "[/x]"][i % 2]) for i in range(60)])
+    overrides = [*SMALL, "data=labelled_files", f"data.path={path}", "trainer.max_steps=2"]
+    result = door("train.py", *overrides, f"hydra.run.dir={tmp_path}/run")
+    assert result.returncode == 0, result.stderr
+    result = predict(tmp_path / "run", "--text", "text 3", "--explain")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith(("$1^$2 ", "[/x] "))
+
+
+def test_weights_of_another_task_are_refused(finished, tmp_path):
+    result = door("train.py", f"init_from={finished}", "logger=none", f"hydra.run.dir={tmp_path}/run")
+    assert result.returncode == 2
+    assert "is a run of another task; its weights do not fit this one" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_processes_may_have_nothing_to_evaluate(tmp_path):
+    two = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu"]
+    overrides = [*SMALL, *REVIEWS, *two, "data.sizes=[60,3,2]", "data.eval_batch_size=1", "trainer.max_steps=2"]
+    result = door("train.py", *overrides, f"hydra.run.dir={tmp_path}/run")
+    assert result.returncode == 0, result.stderr
+    alone = door("evaluate.py", str(tmp_path / "run"), "--split", "validation+test")
+    assert alone.returncode == 0, alone.stderr
 
 
 def test_a_broken_row_leaves_no_half_file(finished, tmp_path):
@@ -418,7 +481,7 @@ def test_a_broken_row_leaves_no_half_file(finished, tmp_path):
         (
             ["task.pooling=first"],
             2,
-            "task.pooling=first: input should be 'last', 'mean', 'max', 'attention' or 'concat'",
+            "task.pooling=first: input should be 'last', 'mean', 'max' or 'attention'",
         ),
         (["task.vectors=gone.txt"], 1, "gone.txt: there is no such file"),
         (["watch.metric=val/bpc"], 2, "watch.metric=val/bpc: is not measured"),

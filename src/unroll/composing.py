@@ -174,6 +174,11 @@ def write_config(
     _write({str(key): value for key, value in resolved.items()}, folder)
 
 
+def named_packages(arguments: list[str]) -> list[str]:
+    """The packages that `trust=PACKAGE` names."""
+    return [argument.removeprefix("trust=") for argument in arguments if argument.startswith("trust=")]
+
+
 def prepare_resume(arguments: list[str]) -> Path | None:
     """The folder that `resume=FOLDER` names, its config brought up to date; None without `resume=`.
 
@@ -181,7 +186,7 @@ def prepare_resume(arguments: list[str]) -> Path | None:
 
     Raises:
         UsageError: a key that may not be changed.
-        UserError: the folder is no run's.
+        UserError: the folder is no run's, or its config names code that is not trusted.
     """
     named = [argument for argument in arguments if argument.startswith("resume=")]
     if not named or named[-1] == "resume=null":
@@ -189,7 +194,11 @@ def prepare_resume(arguments: list[str]) -> Path | None:
     if {"-m", "--multirun"} & set(arguments):
         raise UsageError("resume= goes on with one run: leave out -m")
     folder = Path(named[-1].removeprefix("resume=").strip("'\""))
+    from unroll.trust import check_trusted  # after --help: it takes seconds to load
+
     config = read_config(folder)
+    # Before anything in it is looked up: what it names is imported for that.
+    check_trusted(config, named_packages(arguments), str(folder / CONFIG))
     others = [argument for argument in arguments if not argument.startswith(("resume=", "trust="))]
     if not others:
         return folder
@@ -202,8 +211,11 @@ def prepare_resume(arguments: list[str]) -> Path | None:
                 "max_epochs, max_time), devices (trainer, trainer.devices, ...) and logger. "
                 f"A new run from its weights: init_from={folder}"
             )
+    logger = config["choices"].get("logger")
+    if logger not in groups()["logger"]:  # a path would be read as a config, and resolved
+        raise UserError(f"{folder / CONFIG}: choices.logger={logger} is no option of the group logger")
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = compose("train", [f"logger={config['choices']['logger']}", *others])
+        composed = compose("train", [f"logger={logger}", *others])
     container: Any = OmegaConf.to_container(composed.trainer)
     if "trainer" in changed:
         config["trainer"].update({key: container[key] for key in _DEVICE_KEYS})

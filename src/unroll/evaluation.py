@@ -14,7 +14,7 @@ from unroll.errors import UsageError, UserError
 from unroll.job import quiet
 from unroll.machine import free_speed
 from unroll.runs import load, read_config
-from unroll.summary import measured, score_table
+from unroll.summary import for_json, measured, score_table
 from unroll.writing import written_whole
 
 
@@ -70,7 +70,7 @@ def evaluate(
     path.parent.mkdir(exist_ok=True)
     with written_whole(path) as unfinished:
         unfinished.write_text(
-            json.dumps({"split": split, "checkpoint": checkpoint, "metrics": metrics}, indent=2) + "\n"
+            json.dumps({"split": split, "checkpoint": checkpoint, "metrics": for_json(metrics)}, indent=2) + "\n"
         )
     Console().print(score_table([split], {f"{split}/{name}": value for name, value in metrics.items()}, {}))
     for line in [f"written to {path}", *told]:

@@ -118,7 +118,11 @@ def _build(
     if resumed and not data.is_unchanged(folder):
         raise UserError(f"{data.source}: the data has changed since {folder} was begun; init_from={folder} starts anew")
     if resumed or source is not None:
-        data.adopt(_spec_of(folder if source is None else source))
+        data.adopt(
+            load_spec(config, folder)
+            if source is None
+            else _spec_of(source, config["trust"], config["task"]["_target_"])
+        )
     data.prepare_data()
     task = build_task(config, data.spec)
     told = data.describe()
@@ -210,10 +214,12 @@ def _loggers(config: dict[str, Any], folder: Path, trainer: lightning.Trainer) -
     return [] if logger is None else [logger]
 
 
-def _spec_of(source: Path) -> Any:
+def _spec_of(source: Path, trust: str | None, task: str) -> Any:
     """The spec of the run that a new one takes its weights from."""
     config = read_config(source)
-    check_trusted(config["data"], [], str(source / CONFIG), "data")
+    if config["task"].get("_target_") != task:
+        raise UsageError(f"init_from={source}: is a run of another task; its weights do not fit this one")
+    check_trusted(config["data"], [] if trust is None else [trust], str(source / CONFIG), "data")
     return load_spec(config, source)
 
 
@@ -240,6 +246,9 @@ def quiet() -> None:
     # A loader of ours reads windows from a memory map in microseconds: workers would only slow it down.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
+    warnings.filterwarnings(
+        "ignore", message=".*is smaller than the logging interval.*"
+    )  # the steps of all epochs count
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
     warnings.filterwarnings("ignore", message=".*You're resuming from a checkpoint that ended.*")
 

@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import io
 import itertools
 import json
 import sys
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
-from unroll.data.tables import columns_of, is_lines, read_lines, read_rows, unit
+from unroll.data.tables import columns_of, is_lines, is_unicode, lines_of, read_lines, read_rows, unit
 from unroll.errors import UsageError, UserError, did_you_mean
 from unroll.writing import written_whole
 
@@ -50,23 +52,25 @@ def label_stream(task: "Sentiment", options: argparse.Namespace) -> None:
     Raises:
         UserError: something is wrong with the input, or with the output's name.
     """
-    if options.text is not None and options.input is not None:
-        raise UsageError("--text and --input: give one of them")
+    _check_options(options)
     if options.explain:
         console = Console()
         for text in _texts(options):
-            explanation = task.explain(text)
             prediction = task.classify([text])[0]
-            console.print(f"[bold]{prediction.label}[/bold] {max(prediction.probabilities):.1%}", highlight=False)
-            console.print(explanation.rich(), highlight=False)
+            told = "   (no word that the model knows)" if prediction.unknown else ""
+            console.print(
+                Text(prediction.label, style="bold"), f"{max(prediction.probabilities):.1%}{told}", highlight=False
+            )
+            console.print(task.explain(text).rich(), highlight=False)
         return
     by_name = "jsonl" if options.output and options.output.suffix in (".jsonl", ".ndjson") else "csv"
     kind = options.format or by_name
     began = time.perf_counter()
     count = unknown = 0
-    chunks = _chunks(_texts(options))
+    typed = options.text is None and options.input is None and sys.stdin is not None and sys.stdin.isatty()
+    chunks = _chunks(_texts(options), typed)
     first = next(chunks, [])  # what is wrong from the start is told before anything is written
-    with _writer(options.output, kind, task.spec.labels) as write, _bar() as advance:
+    with _writer(options.output, kind, task.spec.labels) as write, _bar(typed) as advance:
         for chunk in itertools.chain([first], chunks):
             predictions = task.classify(chunk)
             for text, prediction in zip(chunk, predictions, strict=True):
@@ -85,14 +89,38 @@ def label_stream(task: "Sentiment", options: argparse.Namespace) -> None:
     print(f"{count:,} texts in {seconds:.1f} s, {count / seconds:,.0f} texts/s{written}", file=sys.stderr)
 
 
+def _check_options(options: argparse.Namespace) -> None:
+    """Before any work: what would be ignored or fail at its end."""
+    for given, other in (("text", "input"), ("text", "column"), ("explain", "output"), ("explain", "format")):
+        if getattr(options, given) and getattr(options, other) is not None:
+            raise UsageError(f"--{given} and --{other}: give one of them")
+    path = options.output
+    if path is None:
+        return
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: there is no folder {path.parent}")
+    if options.format is None and path.suffix not in (".csv", ".jsonl", ".ndjson") and not path.exists():
+        raise UsageError(f"--output {path}: a .csv or a .jsonl is written; for another name give --format")
+
+
 def _texts(options: argparse.Namespace) -> Iterator[str]:
+    for number, text in enumerate(_read(options), start=1):
+        if not is_unicode(text):
+            raise UserError(f"text {number}: has half a character (a lone surrogate), or is not {options.encoding}")
+        yield text
+
+
+def _read(options: argparse.Namespace) -> Iterator[str]:
     if options.text is not None:
         yield from options.text
     elif options.input is None:
+        if sys.stdin is None:
+            raise UsageError("there is no standard input: give --text or --input")
         if sys.stdin.isatty():
             print("a text a line; Ctrl-D ends", file=sys.stderr)
-        for line in sys.stdin:
-            yield line.rstrip("\r\n")
+        yield from lines_of(sys.stdin.buffer, "standard input", options.encoding)
     elif is_lines(options.input):
         if options.column is not None:
             raise UsageError(f"--column {options.column}: {options.input} has lines, not columns; .csv, .jsonl, ... do")
@@ -101,11 +129,11 @@ def _texts(options: argparse.Namespace) -> Iterator[str]:
         column = options.column or _only_column(options.input, options.encoding)
         for row in read_rows(options.input, {column: "--column"}, options.encoding):
             (text,) = row.fields
-            if text is not None and not isinstance(text, str):
+            if not isinstance(text, str):
                 raise UserError(
                     f"{options.input}, {unit(options.input)} {row.number}, column {column}: {text!r} is not a text"
                 )
-            yield text or ""
+            yield text
 
 
 def _only_column(path: Path, encoding: str) -> str:
@@ -117,9 +145,8 @@ def _only_column(path: Path, encoding: str) -> str:
     raise UsageError(f"{path}: which column has the texts? Name it by --column; {did_you_mean('text', names)}")
 
 
-def _chunks(texts: Iterator[str]) -> Iterator[list[str]]:
+def _chunks(texts: Iterator[str], typed: bool) -> Iterator[list[str]]:
     """Some thousand texts at a time; fewer where they are long; one by one from a person who types."""
-    typed = sys.stdin.isatty()
     chunk: list[str] = []
     characters = 0
     for text in texts:
@@ -136,11 +163,16 @@ def _chunks(texts: Iterator[str]) -> Iterator[list[str]]:
 def _writer(path: Path | None, kind: str, labels: Sequence[str]) -> Iterator[Callable[[str, "Prediction"], None]]:
     """A function that writes one answer; a file is there when all of them are."""
     if path is None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(encoding="utf-8")
         yield _row_writer(sys.stdout, kind, labels)
         sys.stdout.flush()
         return
-    if path.parent != Path() and not path.parent.is_dir():
-        raise UserError(f"{path}: there is no folder {path.parent}")
+    path = path.resolve()  # what a link points to is what is meant
+    if path.exists() and not path.is_file():  # a pipe or a device is written to, not replaced
+        with path.open("w", encoding="utf-8", newline="") as file:
+            yield _row_writer(file, kind, labels)
+        return
     with written_whole(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
         yield _row_writer(file, kind, labels)
 
@@ -155,18 +187,22 @@ def _row_writer(file: TextIO, kind: str, labels: Sequence[str]) -> Callable[[str
 
         return write_json
     writer = csv.writer(file, lineterminator="\n")
+    quoting = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(["label", *(f"p({name})" for name in labels), "text"])
 
     def write_csv(text: str, prediction: "Prediction") -> None:
-        writer.writerow([prediction.label, *(f"{p:.6f}" for p in prediction.probabilities), text])
+        # A lone carriage return ends a row for a reader, and the library does not quote it before Python 3.13.
+        (quoting if "\r" in text or "\r" in prediction.label else writer).writerow(
+            [prediction.label, *(f"{p:.6f}" for p in prediction.probabilities), text]
+        )
 
     return write_csv
 
 
 @contextmanager
-def _bar() -> Iterator[Callable[[int, float], None]]:
+def _bar(typed: bool) -> Iterator[Callable[[int, float], None]]:
     """A function that is told how far we are and how fast; on a terminal it shows so."""
-    if not sys.stderr.isatty() or sys.stdin.isatty():
+    if typed or not sys.stderr.isatty():
         yield lambda count, rate: None
         return
     with Progress(TextColumn("{task.description}"), TimeElapsedColumn(), console=Console(stderr=True)) as progress:

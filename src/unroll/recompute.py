@@ -52,13 +52,17 @@ class _Recomputed(torch.autograd.Function):
             start += len(window)
         assert outputs is not None
         ctx.autocast = torch.is_autocast_enabled(x.device.type), torch.get_autocast_dtype(x.device.type)
-        ctx.save_for_backward(x, *masks)
+        # The parameters too, which are kept anyway: autograd then notices if they have been changed in between.
+        ctx.save_for_backward(x, *inputs[parts:])
+        ctx.mask_count = mask_count
+        torch.clear_autocast_cache()  # what was cast without a graph here must not be taken where there is one
         return (outputs, *(tensor.clone() for tensor in flatten(state)))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_y: Tensor, *d_final: Tensor) -> Any:
-        x, *masks = ctx.saved_tensors
+        x, *rest = ctx.saved_tensors
+        masks = rest[: ctx.mask_count]
         parts = ctx.parts
         d_state = list(d_final)
         wants_x = ctx.needs_input_grad[6]

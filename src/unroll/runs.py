@@ -37,7 +37,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         config = OmegaConf.to_container(OmegaConf.load(path))
     except (OSError, YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from None
-    if not isinstance(config, dict) or not {"task", "model", "data"} <= config.keys():
+    parts = ("task", "model", "data", "trainer", "choices")
+    if not isinstance(config, dict) or not all(isinstance(config.get(part), dict) for part in parts):
         raise UserError(f"{path}: is not the config of a run")
     return {str(key): value for key, value in config.items()}
 

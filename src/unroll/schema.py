@@ -47,6 +47,10 @@ def _check_target(node: Mapping[str, Any], path: str) -> None:
         raise UsageError(
             f"{path}._target_={node['_target_']}: cannot be imported: {str(error).splitlines()[0]}"
         ) from None
+    if not callable(target):
+        raise UsageError(f"{path}._target_={node['_target_']}: is nothing that can be made: name a class or a function")
+    if "_args_" in node:
+        raise UsageError(f"{path}._args_: arguments are given by their names")
     parameters, hints, takes_any = _signature(target)
     for key, value in node.items():
         if key in _HYDRA_KEYS:

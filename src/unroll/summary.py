@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import platform
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,10 @@ def finish(
     trainer.loggers = loggers
     if not trainer.is_global_zero:
         return
+    baselines = {
+        name: {f"{_short(split)}/{metric}": value for split in found for metric, value in found[split].items()}
+        for name, found in task.baselines(data, splits).items()
+    }
     choices = config["choices"]
     summary = {
         "task": choices["task"],
@@ -83,11 +88,8 @@ def finish(
         "seed": config["seed"],
         "git_commit": git_commit(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "metrics": metrics,
-        "baselines": {
-            name: {f"{_short(split)}/{metric}": value for split in found for metric, value in found[split].items()}
-            for name, found in task.baselines(data, splits).items()
-        },
+        "metrics": for_json(metrics),
+        "baselines": {name: for_json(found) for name, found in baselines.items()},
     }
     with written_whole(folder / SUMMARY) as unfinished:
         unfinished.write_text(json.dumps(summary, indent=2) + "\n")
@@ -96,7 +98,7 @@ def finish(
         folder / "metrics.csv", folder / "figures" / "learning_curve.png", metric, config["watch"]["label"]
     )
     if metrics:
-        Console().print(score_table(splits, metrics, summary["baselines"]))
+        Console().print(score_table(splits, metrics, baselines))
     throughput = summary["throughput"]
     for line in [
         f"trained    {steps:,} steps in {clock(summary['train_seconds'])}, "
@@ -111,6 +113,11 @@ def finish(
 def measured(trainer: lightning.Trainer) -> dict[str, float]:
     """The metrics of the evaluation that a trainer has just run."""
     return {name: value.item() for name, value in trainer.callback_metrics.items()}
+
+
+def for_json(metrics: dict[str, float]) -> dict[str, float | None]:
+    """JSON has no NaN: what is not a number there is null."""
+    return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
 
 def score_table(splits: list[str], metrics: dict[str, float], baselines: dict[str, dict[str, float]]) -> Table:

@@ -29,6 +29,8 @@ def print_sweep(folders: list[Path]) -> None:
             continue
         summary = json.loads((folder / SUMMARY).read_text())
         value, throughput = summary["metrics"][metric], summary["throughput"]
+        if value is None:  # null: not a number
+            value = float("inf") if mode == "min" else float("-inf")
         cells = [f"{value:.4f}", f"{summary['parameters']:,}", f"{throughput['value']:,.0f}"]
         units.add(throughput["unit"])
         rows.append(

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from unroll.cells.base import at_ends, cut_outputs
+from unroll.errors import UserError
 from unroll.state import State
 
 Activation = Literal["sigmoid", "tanh", "relu", "linear"]
@@ -207,6 +208,7 @@ def _derivative(
                 found = iter(torch.autograd.grad(outputs, asked, d, allow_unused=True))
                 return [next(found) if leaf.requires_grad else None for leaf in leaves]
 
+        _check_arguments(cell, function, inputs)
         with torch.enable_grad():
             traced = make_fx(back)(*tensors)
         for node in traced.graph.nodes:
@@ -216,3 +218,21 @@ def _derivative(
         traced.recompile()
         known[key] = traced.forward
     return known[key]
+
+
+def _check_arguments(cell: Any, function: Callable[..., Any], inputs: list[Tensor]) -> None:
+    """Does the function reach a parameter in any other way than as an argument? It would never be trained."""
+    parameters = {name: parameter for name, parameter in cell.named_parameters() if parameter.requires_grad}
+    with torch.enable_grad():
+        answer = function(*(tensor.detach() for tensor in inputs))
+        outputs = (answer,) if isinstance(answer, Tensor) else answer
+        totals = [value.sum() for value in outputs if value.requires_grad]
+    if not totals or not parameters:
+        return
+    found = torch.autograd.grad(totals, list(parameters.values()), allow_unused=True)
+    for name, gradient in zip(parameters, found, strict=True):
+        if gradient is not None:
+            raise UserError(
+                f"{type(cell).__name__}.{function.__name__} reads self.{name}, which would never be trained: return it from "
+                f"{function.__name__}_parameters() and take it as an argument"
+            )

@@ -32,6 +32,9 @@ class Cell(nn.Module, ABC):
     paths: ClassVar[tuple[str, ...]] = ("loop",)
     """The paths over time that this cell has, the fastest on a CPU first; names of its methods."""
 
+    can_keep_units = True
+    """Whether one unit of a state may keep its value while the others go on, as zoneout wants it."""
+
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
         self.input_size = input_size

@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar, Literal, cast
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -80,6 +81,8 @@ class FusedCell(UnitwiseCell):
 
     def path(self, x: Tensor, lengths: Tensor | None) -> str:
         # On a CPU packing is slow; where h is all of the state, its last value is read from the outputs instead.
+        if x.is_cuda and not self.training and torch.is_grad_enabled():
+            return "analytic"  # cuDNN gives no gradients in evaluation
         needs_packing = lengths is not None and "analytic" in self.paths and x.device.type == "cpu"
         return "analytic" if needs_packing else "fused"
 

@@ -32,5 +32,6 @@ class IndRNN(Cell):
         return F.linear(x, self.W, self.b)
 
     def step(self, px_t: Tensor, state: State, *masks: Tensor) -> State:
-        u = self.u.clamp(-self.max_weight, self.max_weight)
+        # The bound is no part of the graph: a weight that has crossed it can still come back.
+        u = self.u + (self.u.clamp(-self.max_weight, self.max_weight) - self.u).detach()
         return torch.relu(px_t + u * state)

@@ -1,8 +1,10 @@
 """The minimal GRU (Feng et al. 2024, "Were RNNs All We Needed?", section 3.1): gates see the input only."""
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from unroll.cells.analytic import Activation, run_analytic
@@ -28,7 +30,11 @@ class MinGRU(LinearCell):
     """
 
     def __init__(
-        self, input_size: PositiveInt, hidden_size: PositiveInt, memory: float = 2.0, bias: bool = True
+        self,
+        input_size: PositiveInt,
+        hidden_size: PositiveInt,
+        memory: Annotated[float, Field(gt=1)] = 2.0,
+        bias: bool = True,
     ) -> None:
         super().__init__(input_size, hidden_size)
         self.W = nn.Parameter(torch.empty(2 * hidden_size, input_size))
@@ -42,7 +48,8 @@ class MinGRU(LinearCell):
         return F.linear(x, self.W, self.b)
 
     def coefficients(self, px: Tensor) -> tuple[Tensor, Tensor]:
-        z, n = px.chunk(2, dim=-1)
+        # In half precision 1 - z and z would be rounded apart: with a z next to nothing h would only add up.
+        z, n = px.to(self.W.dtype).chunk(2, dim=-1)
         return torch.sigmoid(-z), torch.sigmoid(z) * n
 
     # Straight from z and n: a_t and b_t need not be made for all steps at once.

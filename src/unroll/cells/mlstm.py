@@ -38,6 +38,7 @@ class MLSTM(Cell):
     """
 
     paths: ClassVar[tuple[str, ...]] = ("parallel", "loop")
+    can_keep_units = False
 
     def __init__(self, input_size: PositiveInt, hidden_size: PositiveInt, heads: PositiveInt) -> None:
         super().__init__(input_size, hidden_size)
@@ -127,7 +128,7 @@ class MLSTM(Cell):
         C = left_before[..., None] * C + (left * v).transpose(-1, -2) @ k
         n = left_before * n + (left * k).sum(-2)
         h = o * h
-        return h, (h[-1], C, n, m_t[..., -1])
+        return h, (h[-1], C, n, m_t[..., -1].clone())  # a view, carried on, would keep the window
 
 
 _WINDOW = 64  # steps at once: the work within a window grows with its square

@@ -18,7 +18,7 @@ class MogrifierLSTM(UnitwiseCell):
         h^i = 2 sigmoid(R^i x^{i-1}) * h^{i-2}   for even i <= rounds, h^0 = h_{t-1}
         h_t, c_t = LSTM(x, c_{t-1}, h) with the last of each
 
-    Nothing of it can be hoisted out of time: x itself is what `step` is given.
+    Q^i and R^i have biases. Nothing of it can be hoisted out of time: x itself is what `step` is given.
 
     Args:
         input_size, hidden_size: see `Cell`.

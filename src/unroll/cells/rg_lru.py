@@ -1,13 +1,16 @@
 """The real-gated linear recurrent unit (De et al. 2024, "Griffin", section 2.4, equations 1 to 4)."""
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from unroll.cells.linear import LinearCell
 
 _C = 8.0
+_Decay = Annotated[float, Field(gt=0, lt=1)]
 
 
 class RGLRU(LinearCell):
@@ -25,7 +28,7 @@ class RGLRU(LinearCell):
     """
 
     def __init__(
-        self, input_size: PositiveInt, hidden_size: PositiveInt, decay: tuple[float, float] = (0.9, 0.999)
+        self, input_size: PositiveInt, hidden_size: PositiveInt, decay: tuple[_Decay, _Decay] = (0.9, 0.999)
     ) -> None:
         super().__init__(input_size, hidden_size)
         self.V = nn.Parameter(nn.init.xavier_uniform_(torch.empty(hidden_size, input_size)))

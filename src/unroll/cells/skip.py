@@ -32,6 +32,7 @@ class Skip(UnitwiseCell):
     """
 
     paths: ClassVar[tuple[str, ...]] = ("interleaved", "loop")
+    can_keep_units = False
 
     def __init__(
         self,
@@ -82,6 +83,6 @@ class Skip(UnitwiseCell):
         y = y.view(-1, batch, self.hidden_size)[:time]
         known = torch.cat([first, y.to(first.dtype)])
         if lengths is None:
-            return y, known[time:].transpose(0, 1).contiguous()
+            return y, known[time:].transpose(0, 1).clone(memory_format=torch.contiguous_format)
         steps = lengths[:, None] + torch.arange(d, device=x.device)
         return cut_outputs(y, lengths), known[steps, torch.arange(batch, device=x.device)[:, None]]

@@ -31,6 +31,8 @@ class SLSTM(Cell):
         UsageError: it does not.
     """
 
+    can_keep_units = False
+
     def __init__(self, input_size: PositiveInt, hidden_size: PositiveInt, heads: PositiveInt) -> None:
         super().__init__(input_size, hidden_size)
         if hidden_size % heads:

@@ -7,14 +7,18 @@ from pydantic import PositiveInt
 from torch import Tensor
 
 from unroll.cells.base import Cell, Masks
+from unroll.errors import UsageError
 from unroll.schema import Probability
-from unroll.state import State
+from unroll.state import State, flatten
 
 
 class Zoneout(Cell):
-    """Around any cell: every unit of every part of its state keeps its value of before with that part's probability.
+    """Around a cell: every unit of every part of its state keeps its value of before with that part's probability.
 
     What is kept is drawn anew at each step; in evaluation the expectation is taken: p * before + (1 - p) * after.
+
+    Not around cells whose state belongs together (`Cell.can_keep_units`): the scale that all parts of sLSTM's and mLSTM's
+    share, the past that Skip's is.
 
     Args:
         input_size, hidden_size: see `Cell`.
@@ -32,6 +36,15 @@ class Zoneout(Cell):
         super().__init__(input_size, hidden_size)
         self.cell = cell(input_size, hidden_size)
         self.probabilities = probabilities
+        if not self.cell.can_keep_units:
+            raise UsageError(
+                f"model.cell.cell: the parts of {type(self.cell).__name__}'s state go together: no zoneout for it"
+            )
+        parts = len(flatten(self.cell.initial_state(1, torch.empty(0))))
+        if len(probabilities) != parts:
+            raise UsageError(
+                f"model.cell.probabilities={probabilities}: the state of {type(self.cell).__name__} has {parts} parts"
+            )
 
     def initial_state(self, batch_size: int, like: Tensor) -> State:
         return self.cell.initial_state(batch_size, like)

@@ -1,5 +1,6 @@
 """Datasets of the Hugging Face Hub, from there or from a local folder in the same layout."""
 
+import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,9 @@ def load_splits(
     set_verbosity_error()
     disable_progress_bar()
     source = str(path) if path is not None else str(hub_id)
+    # A bare name may be one of the library's own readers, which take whatever files they find: pickles among them.
+    if path is None and "/" not in source:
+        raise UserError(f"data.hub_id={source}: is no name of the Hub: those are of the form OWNER/NAME")
     if path is None and not datasets.config.HF_HUB_OFFLINE and not _hub_answers():
         datasets.config.HF_HUB_OFFLINE = True  # a copy in its cache still serves; without one it fails at once
     pinned = revision if path is None else None
@@ -66,6 +70,35 @@ def load_splits(
         if split not in splits:
             raise UserError(f"{source}: there is no split {split}; it has: {', '.join(splits)}")
     return splits
+
+
+def class_names(
+    source: str, revision: str | None, config_name: str | None, split: str, column: str
+) -> list[str] | None:
+    """The names of a split's classes as its own Parquet files have them; None where they do not say.
+
+    Raises:
+        UserError: two files of the split disagree.
+    """
+    import datasets
+    import fsspec
+    import pyarrow.parquet
+
+    found: dict[str, list[str]] = {}
+    try:
+        pinned = None if Path(source).is_dir() else revision
+        files = datasets.load_dataset_builder(source, config_name, revision=pinned).config.data_files or {}
+        for file in files.get(split, []):
+            with fsspec.open(str(file), "rb") as opened:
+                metadata = pyarrow.parquet.read_schema(opened).metadata or {}
+            features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+            if names := features.get(column, {}).get("names"):
+                found[str(file)] = names
+    except (OSError, ValueError, pyarrow.ArrowException, ConnectionError):  # other formats; a cache without a network
+        return None
+    if len({tuple(names) for names in found.values()}) > 1:
+        raise UserError(f"{source}, {split}: its files number the classes of {column} differently: {found}")
+    return next(iter(found.values()), None)
 
 
 def _first_line(error: Exception) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from unroll.data.base import SPLITS
-from unroll.data.hub import load_splits
+from unroll.data.hub import class_names, load_splits
 from unroll.data.labelled_text import Examples, LabelledText
 from unroll.errors import UserError, did_you_mean
 
@@ -76,8 +76,12 @@ class HubLabelledText(LabelledText):
                 raise UserError(f"{source}: there is no column {column}; name another by {key}: {valid}")
         values = rows[self.label][:]
         names = getattr(rows.features[self.label], "names", None)
+        if names is not None:
+            # The library reads the numbers of every split by the names of the first one: a split's own may differ.
+            config_name = self.test_config_name if split == "test" and self.test_config_name else self.config_name
+            names = class_names(self.source, self.revision, config_name, split, self.label) or names
         if names is not None and split == "test" and set(values) == {_UNLABELLED}:
-            self._notes.append("test: its labels are not public; validation is all that is reported")
+            self._notes.append("test: the labels of the source's own are not public")
             return None
         labels = []
         for number, value in enumerate(values, start=1):
@@ -86,6 +90,11 @@ class HubLabelledText(LabelledText):
                     f"{source}, row {number}, column {self.label}: label {value} is none of 0 to {len(names) - 1} "
                     f"({', '.join(names)})"
                 )
+            if isinstance(value, list | dict):
+                raise UserError(f"{source}, row {number}, column {self.label}: {value} is not one class")
             labels.append("" if value is None else str(value if names is None else names[value]))
-        texts = ["" if text is None else str(text) for text in rows[self.text][:]]
-        return Examples(texts, labels, source)
+        texts = rows[self.text][:]
+        for number, text in enumerate(texts, start=1):
+            if text is not None and not isinstance(text, str):
+                raise UserError(f"{source}, row {number}, column {self.text}: {text!r} is not a text")
+        return Examples(["" if text is None else text for text in texts], labels, source)

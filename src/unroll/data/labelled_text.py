@@ -4,7 +4,7 @@ import hashlib
 import json
 from abc import abstractmethod
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -16,7 +16,8 @@ from tokenizers import Tokenizer
 
 from unroll.data.base import SPLITS, Data
 from unroll.data.buckets import Buckets
-from unroll.data.tokenizing import UNKNOWN, Boundaries, Sequences, Unit, encode, fit_tokenizer
+from unroll.data.tables import is_unicode
+from unroll.data.tokenizing import PAD, UNKNOWN, Boundaries, Sequences, Unit, encode, fit_tokenizer
 from unroll.errors import UserError
 from unroll.truncation import Truncation
 
@@ -165,6 +166,8 @@ class LabelledText(Data):
         tokenizer = fit_tokenizer(
             train.texts, self.unit, self.vocab_size, self.min_count, self.lowercase, self.boundaries
         )
+        if tokenizer.get_vocab_size() <= len((PAD, UNKNOWN)):
+            raise UserError(f"{train.source}: no token of train occurs data.min_count={self.min_count} times: lower it")
         return LabelledTextSpec(tokenizer.to_str(), labels, tuple(counts[label] for label in labels))
 
     def save_spec(self, folder: Path) -> None:
@@ -193,10 +196,11 @@ class LabelledText(Data):
             for index, label in enumerate(examples.labels):
                 if label not in spec.labels:
                     raise UserError(
-                        f"{examples.place(index)}: the run was not trained with the label {label}; "
+                        f"{examples.place(index)}: the run was not trained with the label {label!r}; "
                         f"it knows: {_listed(spec.labels)}"
                     )
-        self.__dict__["spec"] = spec
+        counts = Counter(self.examples["train"].labels)
+        self.__dict__["spec"] = replace(spec, counts=tuple(counts[label] for label in spec.labels))
 
     def is_unchanged(self, folder: Path) -> bool:
         return (folder / "fingerprint").read_text() == self._fingerprint
@@ -232,7 +236,7 @@ class LabelledText(Data):
             for index, label in enumerate(examples.labels):
                 if label not in class_of:
                     raise UserError(
-                        f"{examples.place(index)}: no text of train has the label {label} that this one of {split} has; "
+                        f"{examples.place(index)}: no text of train has the label {label!r} that this one of {split} has; "
                         f"train has: {_listed(self.spec.labels)}"
                     )
             sequences = encode(self.spec.tokenizer, examples.texts)
@@ -275,7 +279,7 @@ class LabelledText(Data):
             tokens = self.encoded(split)[0].tokens
             unknown = (tokens == UNKNOWN).mean()
             if unknown:
-                lines.append(f"{unknown:.1%} of the tokens of {split} do not occur in train: unknown to the model")
+                lines.append(f"{unknown:.1%} of the tokens of {split} are not in the vocabulary: unknown to the model")
             known = sum(text in seen for text in self.examples[split].texts)
             if known:
                 lines.append(f"note: {known:,} texts of {split} stand in train too: scores will look too good by them")
@@ -312,6 +316,8 @@ def _check(split: str, examples: Examples) -> None:
     if not examples.texts:
         raise UserError(f"{examples.source}: the {split} split has no texts")
     for index, (text, label) in enumerate(zip(examples.texts, examples.labels, strict=True)):
+        if not is_unicode(text) or not is_unicode(label):
+            raise UserError(f"{examples.place(index)}: has half a character (a lone surrogate): repair the row")
         if not text.strip():
             raise UserError(f"{examples.place(index)}: the text is empty: take the row out")
         if not label:

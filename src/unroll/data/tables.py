@@ -14,6 +14,7 @@ from unroll.errors import UserError, did_you_mean
 
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _LINES = (".txt", "")
+_ROWS_AT_ONCE = 256
 
 
 class Row(NamedTuple):
@@ -60,6 +61,22 @@ def read_rows(path: Path, columns: Mapping[str, str], encoding: str) -> Iterator
             raise wrong_encoding(path, encoding, error) from None
 
 
+def lines_of(stream: IO[bytes], name: str, encoding: str) -> Iterator[str]:
+    """The lines of a stream without their ends, each as soon as it is there.
+
+    Raises:
+        UserError: it is in another encoding.
+    """
+    reader = io.TextIOWrapper(stream, encoding=_codec(encoding))
+    number = 0
+    try:
+        while line := reader.readline():
+            number += 1
+            yield line.rstrip("\n")
+    except UnicodeError as error:
+        raise UserError(f"{name}, line {number + 1} or soon after: is not {encoding} ({error})") from None
+
+
 def read_lines(path: Path, encoding: str) -> Iterator[str]:
     """The lines of a text file without their ends.
 
@@ -72,6 +89,11 @@ def read_lines(path: Path, encoding: str) -> Iterator[str]:
                 yield line.rstrip("\n")
         except UnicodeError as error:
             raise wrong_encoding(path, encoding, error) from None
+
+
+def is_unicode(text: str) -> bool:
+    """Does it have whole characters only? JSON and broken streams can give half of one."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def is_lines(path: Path) -> bool:
@@ -89,23 +111,27 @@ def check_file(path: Path) -> None:
         raise UserError(f"{path}: there is no such file (seen from {Path.cwd()})")
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name a file in it")
-    if path.stat().st_size == 0:
+    if path.is_file() and path.stat().st_size == 0:  # a pipe has no size
         raise UserError(f"{path}: the file is empty (0 bytes)")
 
 
-def open_text(path: Path, encoding: str, newline: str | None = None) -> IO[str]:
+def open_text(path: Path, encoding: str) -> IO[str]:
     """Open a text file for reading; a UTF-8 byte-order mark is taken off.
 
     Raises:
         UserError: no such file, an empty one, no such encoding.
     """
     check_file(path)
+    return path.open(encoding=_codec(encoding), newline="" if path.suffix in (".csv", ".tsv") else None)
+
+
+def _codec(encoding: str) -> str:
+    """The encoding to read by: UTF-8 with or without its mark."""
     try:
-        name = codecs.lookup(encoding).name
-    except LookupError:
-        raise UserError(f"encoding {encoding}: Python knows none of this name") from None
-    keeps_line_ends = "" if path.suffix in (".csv", ".tsv") else newline
-    return path.open(encoding="utf-8-sig" if name == "utf-8" else encoding, newline=keeps_line_ends)
+        "".encode(encoding)
+        return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
+    except LookupError:  # some names are of codecs that are no text encodings
+        raise UserError(f"encoding {encoding}: Python knows no text encoding of this name") from None
 
 
 def wrong_encoding(path: Path, encoding: str, error: UnicodeError) -> UserError:
@@ -166,37 +192,54 @@ def _places(path: Path, columns: Mapping[str, str], names: Sequence[str], how: s
         if column not in names:
             valid = did_you_mean(column, list(names))
             raise UserError(f"{path}: there is no column {column}{how}; name another by {columns[column]}: {valid}")
+        if list(names).count(column) > 1:
+            raise UserError(
+                f"{path}: {list(names).count(column)} columns are called {column}: which one? Rename the others"
+            )
     return [list(names).index(column) for column in columns]
 
 
 def _read_json_lines(path: Path, file: IO[str], columns: Mapping[str, str]) -> Iterator[Row]:
+    first = True
     for number, line in enumerate(file, start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
+        except RecursionError:
+            raise UserError(f"{path}, line {number}: is nested too deep") from None
         except ValueError as error:
             raise UserError(f"{path}, line {number}: is not JSON: {error}") from None
         if not isinstance(row, dict):
             raise UserError(f'{path}, line {number}: is no JSON object, as {{"text": "...", "label": "..."}}')
-        if number == 1:
+        if first:
             _places(path, columns, list(row))
+            first = False
         yield Row(number, tuple(row.get(column) for column in columns))
 
 
 def _read_parquet(path: Path, columns: Mapping[str, str]) -> Iterator[Row]:
+    import pyarrow
+
+    file = _open_parquet(path)
+    _places(path, columns, file.schema_arrow.names)
+    number = 0
+    try:
+        for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=list(columns)):
+            for fields in zip(*(batch.column(column).to_pylist() for column in columns), strict=True):
+                number += 1
+                yield Row(number, fields)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UserError(f"{path}, row {number + 1}: cannot be read on: {str(error).splitlines()[0]}") from None
+
+
+def _open_parquet(path: Path) -> Any:
     import pyarrow.parquet
 
     try:
-        file = pyarrow.parquet.ParquetFile(path)
+        return pyarrow.parquet.ParquetFile(path)
     except (pyarrow.ArrowException, OSError) as error:
         raise UserError(f"{path}: is not a Parquet file: {str(error).splitlines()[0]}") from None
-    _places(path, columns, file.schema_arrow.names)
-    number = 0
-    for batch in file.iter_batches(columns=list(columns)):
-        for fields in zip(*(batch.column(column).to_pylist() for column in columns), strict=True):
-            number += 1
-            yield Row(number, fields)
 
 
 def columns_of(path: Path, encoding: str) -> list[str]:
@@ -206,13 +249,11 @@ def columns_of(path: Path, encoding: str) -> list[str]:
         UserError: as `read_rows`.
     """
     if path.suffix == ".parquet":
-        import pyarrow.parquet
-
         check_file(path)
-        return list(pyarrow.parquet.read_schema(path).names)
+        return list(_open_parquet(path).schema_arrow.names)
     with open_text(path, encoding) as file:
         try:
-            first = file.readline()
+            first = next((line for line in file if line.strip()), "")
         except UnicodeError as error:
             raise wrong_encoding(path, encoding, error) from None
     if path.suffix in (".csv", ".tsv"):

@@ -1,6 +1,7 @@
 """Word vectors that were trained elsewhere, from a file in GloVe's or word2vec's text format."""
 
 import gzip
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -45,9 +46,12 @@ def read_vectors(path: Path, vocabulary: dict[str, int], width: int) -> WordVect
         if number == 1 and len(fields) == 2:
             continue
         if len(fields) < width + 1 or (len(fields) > width + 1 and _is_number(fields[1]) and width > 1):
+            hint = "is the file whole, and are its fields apart by spaces?"
+            if number < 3 and len(fields) > 2:
+                hint = f"set task.embedding_size={len(fields) - 1}"
             raise UserError(
                 f"{path}, line {number}: has {len(fields) - 1} numbers where task.embedding_size={width} are wanted: "
-                + (f"set task.embedding_size={len(fields) - 1}" if number < 3 else "is the file whole?")
+                + hint
             )
         word = " ".join(fields[:-width])  # some files have words with spaces in them
         known = vocabulary.get(word)
@@ -55,7 +59,8 @@ def read_vectors(path: Path, vocabulary: dict[str, int], width: int) -> WordVect
         if not wanted:
             continue
         try:
-            vector = np.array(fields[-width:], np.float32)
+            with np.errstate(over="ignore"):  # what does not fit becomes infinite, which is told below
+                vector = np.array(fields[-width:], np.float32)
         except ValueError:
             raise UserError(f"{path}, line {number}: what follows the word {word!r} are not all numbers") from None
         if not np.isfinite(vector).all():
@@ -79,7 +84,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
                     yield number, line
         except UnicodeDecodeError:
             raise UserError(f"{path}, line {number + 1}: is not UTF-8; is it a text file of vectors?") from None
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise UserError(f"{path}, line {number + 1}: cannot be read on: {error}") from None
 
 

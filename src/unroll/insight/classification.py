@@ -119,8 +119,8 @@ def draw_confusion(answers: Answers, names: Sequence[str], picture: Path) -> Non
                 colour = "white" if shares[row, column] > 0.6 else "black"
                 axes.text(column, row, f"{matrix[row, column]:,}", ha="center", va="center", color=colour, fontsize=8)
     shown = [name if len(name) <= 18 else name[:17] + "…" for name in names]
-    axes.set_xticks(range(len(names)), shown, rotation=0 if len(names) < 4 else 90)
-    axes.set_yticks(range(len(names)), shown)
+    axes.set_xticks(range(len(names)), shown, rotation=0 if len(names) < 4 else 90, parse_math=False)
+    axes.set_yticks(range(len(names)), shown, parse_math=False)
     axes.set_xlabel("answered")
     axes.set_ylabel("right")
     save_figure(figure, picture)

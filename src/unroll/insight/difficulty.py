@@ -87,5 +87,7 @@ def draw_difficulty(lines: dict[str, Difficulty], picture: Path) -> None:
     lowest = min(min(line.accuracies) for line in lines.values())
     axes.set_ylim(max(0, min(first.chance, lowest) - 0.05), 1)
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    legend = axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     save_figure(figure, picture)

@@ -21,8 +21,8 @@ class Explanation:
 
     Attributes:
         text: as it was given.
-        spans: (start, end) of each token in it.
-        scores: one a token: above 0 it speaks for the class, below 0 against it. Their unit is that of the logits.
+        spans: (start, end) of each token in it; tokens that are parts of one character count together.
+        scores: one a span: above 0 it speaks for the class, below 0 against it. Their unit is that of the logits.
     """
 
     text: str
@@ -88,8 +88,18 @@ def explain(
         return Explanation(text, [], [])
     tokens = torch.tensor(encoding.ids, device=embedding.weight.device)[:, None]
     x = embedding(tokens).detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(score(x), x)
-    return Explanation(text, list(encoding.offsets), (gradient * x.detach()).sum((1, 2)).tolist())
+    with torch.backends.cudnn.flags(enabled=False):  # cuDNN gives no gradients in evaluation
+        (gradient,) = torch.autograd.grad(score(x), x)
+    spans: list[tuple[int, int]] = []
+    scores: list[float] = []
+    for (start, end), part in zip(encoding.offsets, (gradient * x.detach()).sum((1, 2)).tolist(), strict=True):
+        if spans and start < spans[-1][1]:  # several bytes of one character
+            spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
+            scores[-1] += part
+        else:
+            spans.append((start, end))
+            scores.append(part)
+    return Explanation(text, spans, scores)
 
 
 def page(title: str, examples: list[tuple[str, Explanation]]) -> str:

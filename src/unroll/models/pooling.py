@@ -6,17 +6,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-Pooling = Literal["last", "mean", "max", "attention", "concat"]
+Pooling = Literal["last", "mean", "max", "attention"]
 
 
 class Pool(nn.Module):
-    """A weighted combination of the outputs of a sequence, of which each window gives a part.
-
-    Attributes:
-        parts: how many times as many features as y has the vector has.
-    """
-
-    parts = 1
+    """A weighted combination of the outputs of a sequence, of which each window gives a part."""
 
     @abstractmethod
     def forward(self, y: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -27,14 +21,14 @@ class Pool(nn.Module):
             lengths: (batch,) of int: how many steps each sequence has in this window, 0 to time; None: all have time.
 
         Returns:
-            The vector (batch, parts * features), and the logarithm of its weight (batch,): -inf where there are no steps.
+            The vector (batch, features), and the logarithm of its weight (batch,): -inf where there are no steps.
         """
 
     def combine(self, vectors: Tensor, log_weights: Tensor) -> Tensor:
         """The vector of a whole sequence from those of its windows.
 
         Args:
-            vectors: (windows, batch, parts * features).
+            vectors: (windows, batch, features).
             log_weights: (windows, batch).
         """
         return (torch.softmax(log_weights, dim=0).unsqueeze(-1) * vectors).sum(0)
@@ -58,24 +52,6 @@ class Max(Pool):
 
     def combine(self, vectors: Tensor, log_weights: Tensor) -> Tensor:
         return vectors.amax(0)
-
-
-class MeanAndMax(Pool):
-    """Both side by side; with the last output, the concat pooling of Howard & Ruder (2018, section 3.3)."""
-
-    parts = 2
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.mean, self.max = Mean(), Max()
-
-    def forward(self, y: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
-        mean, log_weight = self.mean(y, lengths)
-        return torch.cat([mean, self.max(y, lengths)[0]], dim=-1), log_weight
-
-    def combine(self, vectors: Tensor, log_weights: Tensor) -> Tensor:
-        means, maxima = vectors.chunk(2, dim=-1)
-        return torch.cat([self.mean.combine(means, log_weights), self.max.combine(maxima, log_weights)], dim=-1)
 
 
 class Attention(Pool):
@@ -114,4 +90,4 @@ def _past_end(y: Tensor, lengths: Tensor) -> Tensor:
 
 def make_pool(pooling: Pooling, size: int) -> Pool | None:
     """What `pooling` combines over time, of outputs with `size` features; None for `last`: nothing."""
-    return {"last": None, "mean": Mean(), "max": Max(), "attention": Attention(size), "concat": MeanAndMax()}[pooling]
+    return {"last": None, "mean": Mean(), "max": Max(), "attention": Attention(size)}[pooling]

@@ -37,8 +37,7 @@ class SeqToVec(nn.Module):
         embedding_size: width of the embedding.
         freeze_embedding: keep the embedding as it was drawn or loaded.
         pooling: what the scores see: the output at the sequence's end (`last`; of a reverse cell, at its beginning: where
-            each has read all), their `mean` or `max` over time, their mean under learned weights (`attention`), or last,
-            mean and max side by side (`concat`).
+            each has read all), their `mean` or `max` over time, or their mean under learned weights (`attention`).
         word_dropout: probability that a token is read as the unknown one.
         input_dropout: probability of dropping a feature of x_t.
         output_dropout: probability of dropping a feature of v.
@@ -65,9 +64,7 @@ class SeqToVec(nn.Module):
         self.embedding.weight.requires_grad_(not freeze_embedding)
         self.recurrent = recurrent(input_size=embedding_size)
         self.pool = make_pool(pooling, self.recurrent.output_size)
-        self.sees_end = pooling in ("last", "concat")
-        parts = self.sees_end + (0 if self.pool is None else self.pool.parts)
-        self.output = nn.Linear(parts * self.recurrent.output_size, outputs)
+        self.output = nn.Linear(self.recurrent.output_size, outputs)
         self.word_dropout = word_dropout
         self.input_dropout = nn.Dropout(input_dropout)
         self.output_dropout = nn.Dropout(output_dropout)
@@ -100,8 +97,7 @@ class SeqToVec(nn.Module):
         y, _ = self.recurrent(self.input_dropout(x), None, lengths)
         if self.pool is None:
             return self._last(y, lengths)
-        pooled, _ = self.pool(y, lengths)
-        return torch.cat([self._last(y, lengths), pooled], dim=-1) if self.sees_end else pooled
+        return self.pool(y, lengths)[0]
 
     def _last(self, y: Tensor, lengths: Tensor | None) -> Tensor:
         size = self.recurrent.hidden_size
@@ -117,24 +113,24 @@ class SeqToVec(nn.Module):
             with torch.no_grad():
                 for window, steps in earlier:
                     _, state = self._run(window, steps, state, masks)
+            torch.clear_autocast_cache()  # what was cast without a graph must not be taken where there is one
             window, steps = final
             y, _ = self._run(window, steps, state, masks)
             return self._last(y, steps)
         vectors, log_weights = [], []
         for window, steps in [*earlier, final]:
-            last, vector, log_weight, state = checkpoint(self._pool, window, steps, state, masks, use_reentrant=False)
+            vector, log_weight, state = checkpoint(self._pool, window, steps, state, masks, use_reentrant=False)
             state = detach(state)
             vectors.append(vector)
             log_weights.append(log_weight)
-        pooled = self.pool.combine(torch.stack(vectors), torch.stack(log_weights))
-        return torch.cat([last, pooled], dim=-1) if self.sees_end else pooled
+        return self.pool.combine(torch.stack(vectors), torch.stack(log_weights))
 
     def _pool(
         self, window: Tensor, steps: Tensor | None, state: State, masks: tuple[Masks, ...]
-    ) -> tuple[Tensor, Tensor, Tensor, State]:
+    ) -> tuple[Tensor, Tensor, State]:
         assert self.pool is not None
         y, state = self._run(window, steps, state, masks)
-        return self._last(y, steps), *self.pool(y, steps), state
+        return *self.pool(y, steps), state
 
     def _run(
         self, window: Tensor, steps: Tensor | None, state: State, masks: tuple[Masks, ...]

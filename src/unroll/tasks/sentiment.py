@@ -186,9 +186,11 @@ class Sentiment(Task):
         return F.pad(logits, (1, 0)) if logits.shape[-1] == 1 else logits
 
     def _observe(self, batch: LabelledBatch, logits: Tensor) -> None:
-        if batch.share:
-            found = torch.stack([batch.rows, batch.labels], dim=1).to(logits.dtype)
-            self._answers.update(torch.cat([found, torch.softmax(logits, -1)], dim=1))
+        kind = torch.float32 if logits.device.type == "mps" else torch.float64  # which holds any row's number
+        # A process that had nothing left to do gives a row too, which is known by its number: all must give some.
+        rows = batch.rows if batch.share else batch.rows.new_full((1,), -1)
+        found = torch.stack([rows, batch.labels], dim=1).to(kind)
+        self._answers.update(torch.cat([found, torch.softmax(logits, -1).to(kind)], dim=1))
 
     def metrics(self, loss: float) -> dict[str, float]:
         return {"loss": loss}
@@ -199,11 +201,12 @@ class Sentiment(Task):
 
     def start_observing(self) -> None:
         if self.device.type != "mps":  # which has no float64
-            self._answers.set_dtype(torch.float64)  # rows of any split are exact in it
+            self._answers.set_dtype(torch.float64)
         self._answers.reset()
 
     def observed(self) -> dict[str, float]:
         found = self._answers.compute().cpu()
+        found = found[found[:, 0] >= 0]
         found = found[found[:, 0].argsort()]  # the order of the split, however many processes there were
         answers = Answers(found[:, 2:].double(), found[:, 1].long())
         self.answers = answers, found[:, 0].long()
@@ -213,11 +216,13 @@ class Sentiment(Task):
         return batch.token_count
 
     def baselines(self, data: Data, splits: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
-        if not self.baseline:
-            return {}
         data = cast(LabelledText, data)
+        if not self.baseline or len(set(data.labels("train"))) < 2:
+            return {}
         scored = {split: (data.examples[split].texts, data.labels(split)) for split in splits}
-        answers = bag_of_words(data.examples["train"].texts, data.labels("train"), scored, data.lowercase)
+        answers = bag_of_words(
+            data.examples["train"].texts, data.labels("train"), scored, len(self.spec.labels), data.lowercase
+        )
         return {"bag of words": {split: answers[split].scores() for split in splits}}
 
     def report(self, data: Data, splits: str, folder: Path, loggers: Sequence[Logger]) -> list[str]:
