@@ -66,9 +66,8 @@ def run(folder: Path, trust: list[str] | None = None) -> None:
     if trust is not None:
         check_trusted(config, trust, str(folder / CONFIG))
     resumed = checkpoint_path(folder, "last").exists()
-    fresh = (
-        not resumed and not (folder / "train.log").exists()
-    )  # else it was begun, and killed before its first checkpoint
+    # What has a log was begun, and killed before its first checkpoint.
+    fresh = not resumed and not (folder / "train.log").exists()
     quiet()
     settings = free_speed() if config["free_speed"] else "torch's own"
     try:
@@ -117,12 +116,10 @@ def _build(
     source = Path(config["init_from"]) if config["init_from"] and not resumed else None
     if resumed and not data.is_unchanged(folder):
         raise UserError(f"{data.source}: the data has changed since {folder} was begun; init_from={folder} starts anew")
-    if resumed or source is not None:
-        data.adopt(
-            load_spec(config, folder)
-            if source is None
-            else _spec_of(source, config["trust"], config["task"]["_target_"])
-        )
+    if resumed:
+        data.adopt(load_spec(config, folder))
+    elif source is not None:
+        data.adopt(_spec_of(source, config))
     data.prepare_data()
     task = build_task(config, data.spec)
     told = data.describe()
@@ -214,13 +211,13 @@ def _loggers(config: dict[str, Any], folder: Path, trainer: lightning.Trainer) -
     return [] if logger is None else [logger]
 
 
-def _spec_of(source: Path, trust: str | None, task: str) -> Any:
-    """The spec of the run that a new one takes its weights from."""
-    config = read_config(source)
-    if config["task"].get("_target_") != task:
+def _spec_of(source: Path, config: dict[str, Any]) -> Any:
+    """The spec of the run that a new one, of this config, takes its weights from."""
+    theirs = read_config(source)
+    if theirs["task"].get("_target_") != config["task"]["_target_"]:
         raise UsageError(f"init_from={source}: is a run of another task; its weights do not fit this one")
-    check_trusted(config["data"], [] if trust is None else [trust], str(source / CONFIG), "data")
-    return load_spec(config, source)
+    check_trusted(theirs["data"], [config["trust"]] if config["trust"] else [], str(source / CONFIG), "data")
+    return load_spec(theirs, source)
 
 
 def _is_finished(checkpoint: dict[str, Any], config: dict[str, Any], folder: Path) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 import lightning
 
-from unroll.errors import UsageError
+from unroll.errors import UsageError, UserError
 
 SPLITS = ("train", "validation", "test")
 
@@ -43,6 +43,18 @@ class Data(lightning.LightningDataModule):
     @abstractmethod
     def is_unchanged(self, folder: Path) -> bool:
         """Is this the very data that the run in this folder was begun with?"""
+
+    @staticmethod
+    def stored_fingerprint(folder: Path) -> str:
+        """What tells whether the data is still that of the run in this folder.
+
+        Raises:
+            UserError: it is not there.
+        """
+        try:
+            return (folder / "fingerprint").read_text()
+        except OSError:
+            raise UserError(f"{folder / 'fingerprint'}: is not there: is the run's folder whole?") from None
 
     @property
     def source(self) -> str:

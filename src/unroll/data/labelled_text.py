@@ -203,7 +203,7 @@ class LabelledText(Data):
         self.__dict__["spec"] = replace(spec, counts=tuple(counts[label] for label in spec.labels))
 
     def is_unchanged(self, folder: Path) -> bool:
-        return (folder / "fingerprint").read_text() == self._fingerprint
+        return self.stored_fingerprint(folder) == self._fingerprint
 
     @cached_property
     def _fingerprint(self) -> str:

@@ -194,7 +194,7 @@ class TextStream(Data):
 
     def is_unchanged(self, folder: Path) -> bool:
         self._store()
-        return (folder / "fingerprint").read_text() == self._fingerprint
+        return self.stored_fingerprint(folder) == self._fingerprint
 
     def prepare_data(self) -> None:
         self._store()
