@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 from rich.table import Table
 
@@ -70,6 +71,10 @@ def finish(
         name: {f"{_short(split)}/{metric}": value for split in found for metric, value in found[split].items()}
         for name, found in task.baselines(data, splits).items()
     }
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            for name, found in baselines.items():
+                logger.experiment.summary.update({f"{name}/{key}": value for key, value in found.items()})
     choices = config["choices"]
     summary = {
         "task": choices["task"],
