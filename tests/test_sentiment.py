@@ -340,6 +340,7 @@ def test_every_way_in_and_out_gives_the_same_answers_in_order(finished, tmp_path
     task = unroll.load(finished)
     expected = task.classify(texts)
     assert [one.unknown for one in expected] == [False, True, False, True, False, True]
+    assert task.classify(["[PAD]"])[0].unknown
     given = predict(finished, given="\r\n".join(texts) + "\r\n")
     assert given.returncode == 0, given.stderr
     assert "warning: 3 of 6 texts have no word that the model knows" in given.stderr

@@ -72,7 +72,9 @@ class LabelledTextSpec:
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer itself."""
-        return Tokenizer.from_str(self.tokenizer_json)
+        tokenizer = Tokenizer.from_str(self.tokenizer_json)
+        tokenizer.encode_special_tokens = True  # "[PAD]" in a text is a text
+        return tokenizer
 
     @property
     def vocab_size(self) -> int:
