@@ -156,3 +156,16 @@ def test_recomputing_notices_parameters_that_changed_in_between():
         next(recurrent.parameters()).add_(1.0)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.sum().backward()
+
+
+@pytest.mark.parametrize("bidirectional", ["false", "true"])
+@pytest.mark.parametrize("model", MODELS)
+def test_outputs_without_the_state_are_those_with_it(model, bidirectional):
+    recurrent = stack(model, "model.num_layers=2", f"model.bidirectional={bidirectional}").eval()
+    x = torch.randn(9, 4, 5, dtype=torch.float64, requires_grad=True)
+    lengths = torch.tensor([9, 1, 0, 5])
+    inputs = [x, *recurrent.parameters()]
+    expected = results(recurrent(x, None, lengths)[0], (), inputs)
+    y, nothing = recurrent(x, None, lengths, keep_state=False)
+    assert nothing is None
+    assert_same(results(y, (), inputs), expected)

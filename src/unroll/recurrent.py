@@ -8,7 +8,7 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from unroll.cells.base import Cell, Masks
+from unroll.cells.base import Cell, Masks, cut_outputs
 from unroll.recompute import run_recomputed
 from unroll.schema import Probability
 from unroll.state import State
@@ -99,6 +99,7 @@ class Recurrent(nn.Module):
         state: State | None = None,
         lengths: Tensor | None = None,
         masks: tuple[Masks, ...] | None = None,
+        keep_state: bool = True,
     ) -> tuple[Tensor, State]:
         """Run over a sequence, or over a window of one.
 
@@ -108,6 +109,9 @@ class Recurrent(nn.Module):
             lengths: (batch,) of int: how many steps each sequence has, 0 to time; None: all. Past its end a sequence's
                 state stands still and its outputs are zero; a reverse cell begins at its true end.
             masks: as `draw_masks` returned them; None draws them here.
+            keep_state: whether the final state is wanted; if not, None is returned for it. Where sequences have lengths of
+                their own that lets every cell run on past their ends, as torch's kernels do: what lies there cannot reach
+                what came before it, and is cut off.
 
         Returns:
             The top layer's outputs (time, batch, output_size), and the state after the last step: what continues the
@@ -131,14 +135,14 @@ class Recurrent(nn.Module):
             outputs = []
             for index in range(depth * directions, (depth + 1) * directions):
                 backwards = index % directions == 1
-                y, cell_state = self._run(
-                    cells[index], reverse(x, lengths) if backwards else x, state[index], lengths, masks[index]
-                )
+                given = reverse(x, lengths) if backwards else x
+                asked = lengths if keep_state else None
+                y, cell_state = self._run(cells[index], given, state[index], asked, masks[index])
                 outputs.append(reverse(y, lengths) if backwards else y)
                 final.append(cell_state)
             y = outputs[0] if directions == 1 else torch.cat(outputs, dim=-1)
             x = x + y if self.residual and depth > 0 else y
-        return x, tuple(final)
+        return (x, tuple(final)) if keep_state else (cut_outputs(x, lengths), None)
 
     def _run(self, cell: Cell, x: Tensor, state: State, lengths: Tensor | None, masks: Masks) -> tuple[Tensor, State]:
         steps = math.isqrt(len(x)) if self.recompute == "auto" else self.recompute

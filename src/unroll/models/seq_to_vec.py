@@ -94,7 +94,7 @@ class SeqToVec(nn.Module):
         return self.output(self._vector(x, None))
 
     def _vector(self, x: Tensor, lengths: Tensor | None) -> Tensor:
-        y, _ = self.recurrent(self.input_dropout(x), None, lengths)
+        y, _ = self.recurrent(self.input_dropout(x), None, lengths, keep_state=False)
         if self.pool is None:
             return self._last(y, lengths)
         return self.pool(y, lengths)[0]

@@ -49,7 +49,7 @@ class Task(lightning.LightningModule):
     reads: type[Data]
     """The format of data that it learns from."""
     ragged = False
-    """Whether the sequences of a batch have lengths of their own."""
+    """Whether its stack is to stop where each sequence of a batch ends."""
 
     def __init__(
         self,

@@ -80,7 +80,6 @@ class Sentiment(Task):
 
     unit = "tokens"
     reads = LabelledText
-    ragged = True
 
     def __init__(
         self,
@@ -113,6 +112,7 @@ class Sentiment(Task):
             raise UsageError(
                 "truncation.carry_state=false and truncation.reset_probability are for streams; a text is read as a whole"
             )
+        self.ragged = truncation.horizon is not None
         self.spec = spec
         self.label_smoothing = label_smoothing
         self.vectors = vectors
