@@ -30,7 +30,7 @@ embedding = nn.Embedding(options.vocabulary, 128)
 lstm = nn.LSTM(128, options.hidden)
 output = nn.Linear(options.hidden, options.vocabulary)
 parameters = [*embedding.parameters(), *lstm.parameters(), *output.parameters()]
-optimizer = torch.optim.AdamW(parameters, lr=0.004, betas=(0.9, 0.99), weight_decay=0.01)
+optimizer = torch.optim.AdamW(parameters, lr=0.004, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
 
 tokens = np.load(options.tokens, mmap_mode="r")
 lane = (len(tokens) - 1) // options.batch

@@ -33,12 +33,13 @@ def measure(pooling: str, tokens: int) -> None:
     from hydra.utils import instantiate
 
     from unroll.composing import CONF
+    from unroll.machine import free_speed
     from unroll.models.seq_to_vec import SeqToVec
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
         stack = instantiate(compose("train", ["model.hidden_size=128"]).model)
     torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
+    free_speed()
     horizon = options.horizon if options.windows else None
     model = SeqToVec(1000, 2, stack, 128, pooling=pooling, horizon=horizon)
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)

@@ -363,7 +363,7 @@ def test_a_changed_text_is_noticed(tmp_path, text):
     text.write_text(text.read_text()[::-1])  # the same characters: the same vocabulary
     result = door("train.py", f"resume={folder}", "trainer.max_steps=9")
     assert result.returncode == 1
-    assert "the text has changed since" in result.stderr
+    assert "the data has changed since" in result.stderr
     result = door("evaluate.py", str(folder))
     assert result.returncode == 0
     assert result.stderr.startswith(f"note: {text}: not the very text that")
