@@ -1,13 +1,13 @@
 """Sequences of many lengths in batches of like lengths, so that little of a batch is padding."""
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from unroll.data.tokenizing import PAD, Sequences
+from unroll.data.batches import Batches
+from unroll.data.tokenizing import Sequences
 
 # A bucket ends where lengths have become a tenth less than its longest, if there are some batches in it to draw from.
 _SHORTEST = 0.9
@@ -36,7 +36,7 @@ class LabelledBatch(NamedTuple):
     begins: bool = True
 
 
-class Buckets:
+class Buckets(Batches):
     """Batches of sequences of like length.
 
     Sequences in the order of their lengths are cut into buckets; a batch is drawn within one. What lies in which bucket is
@@ -61,11 +61,9 @@ class Buckets:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
+        super().__init__(seed, rank, world_size)
         self.sequences = sequences
         self.labels = labels
-        self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
         lengths = sequences.lengths
         order = np.argsort(-lengths, kind="stable")
         self._buckets: list[tuple[np.ndarray, int]] = []  # its sequences, and how many make a batch
@@ -77,53 +75,24 @@ class Buckets:
             batches = min(max(-(-alike // size), _BATCHES_AT_LEAST), _BATCHES_AT_MOST)
             self._buckets.append((order[start : start + size * batches], size))
             start += size * batches
-        self._epoch = 0
-        self._position = 0
-        self._resume_at = 0
 
     def __len__(self) -> int:
         return sum(-(-len(bucket) // size) for bucket, size in self._buckets)
 
-    def __iter__(self) -> Iterator[LabelledBatch]:
-        epoch, position, self._resume_at = self._epoch, self._resume_at, 0
-        batches = self._batches(epoch)
-        for number in range(position, len(batches)):
-            ends = number + 1 == len(batches)
-            self._epoch, self._position = (epoch + 1, 0) if ends else (epoch, number + 1)
-            yield self._collate(batches[number])
-
-    def _batches(self, epoch: int) -> list[np.ndarray]:
-        draw = None if self.seed is None else np.random.default_rng([self.seed, epoch])
+    def batches(self, draw: np.random.Generator | None) -> list[np.ndarray]:
         batches = []
         for bucket, size in self._buckets:
             members = bucket if draw is None else draw.permutation(bucket)
             batches += [members[start : start + size] for start in range(0, len(members), size)]
         return batches if draw is None else [batches[index] for index in draw.permutation(len(batches))]
 
-    def _collate(self, batch: np.ndarray) -> LabelledBatch:
-        rows = batch[self.rank :: self.world_size]
-        share = len(rows) * self.world_size / len(batch)
-        if not len(rows):  # fewer sequences than processes: one that counts nothing keeps this process in step
-            rows = batch[:1]
-        pieces = [self.sequences[row] for row in rows]
-        lengths = np.array([len(piece) for piece in pieces])
-        tokens = np.full((lengths.max(), len(rows)), PAD, np.int64)
-        for column, piece in enumerate(pieces):
-            tokens[: len(piece), column] = piece
+    def collate(self, rows: np.ndarray, whole: np.ndarray) -> LabelledBatch:
+        tokens, lengths = self.sequences.padded(rows)
         return LabelledBatch(
-            torch.from_numpy(tokens),
-            None if lengths.min() == lengths.max() else torch.from_numpy(lengths),
+            tokens,
+            lengths,
             torch.from_numpy(self.labels[rows]),
             torch.from_numpy(rows),
-            int(lengths.sum()),
-            share,
+            int(self.sequences.lengths[rows].sum()),
+            len(rows) * self.world_size / len(whole),
         )
-
-    def state_dict(self) -> dict[str, int]:
-        """Which batch comes next."""
-        return {"epoch": self._epoch, "position": self._position}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Begin the next pass there."""
-        self._epoch = state["epoch"]
-        self._position = self._resume_at = state["position"]

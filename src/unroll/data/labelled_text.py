@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from unroll.data.base import SPLITS, Data
 from unroll.data.buckets import Buckets
 from unroll.data.tables import is_unicode
-from unroll.data.tokenizing import PAD, UNKNOWN, Boundaries, Sequences, Unit, encode, fit_tokenizer
+from unroll.data.tokenizing import PAD, UNKNOWN, Boundaries, Sequences, Unit, encode, fit_tokenizer, load_tokenizer
 from unroll.errors import UserError
 from unroll.truncation import Truncation
 
@@ -72,9 +72,12 @@ class LabelledTextSpec:
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer itself."""
-        tokenizer = Tokenizer.from_str(self.tokenizer_json)
-        tokenizer.encode_special_tokens = True  # "[PAD]" in a text is a text
-        return tokenizer
+        return load_tokenizer(self.tokenizer_json)
+
+    @property
+    def identity(self) -> str:
+        """What gives a model's numbers their meaning."""
+        return "\0".join([self.tokenizer_json, *self.labels])
 
     @property
     def vocab_size(self) -> int:

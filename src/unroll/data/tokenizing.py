@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from torch import Tensor
 
 Unit = Literal["words", "bpe", "characters"]
 Boundaries = Literal["punctuation", "spaces"]
@@ -79,6 +81,25 @@ class Sequences:
         """(count,): how many tokens each has."""
         return np.diff(self.offsets)
 
+    def padded(self, rows: np.ndarray) -> tuple[Tensor, Tensor | None]:
+        """Some of the sequences side by side.
+
+        Returns:
+            tokens (time, batch) of int64, `PAD` past a sequence's end, and lengths (batch,) of int64: None where all are as
+            long as time.
+        """
+        lengths = self.lengths[rows]
+        tokens = np.full((lengths.max(), len(rows)), PAD, np.int64)
+        for column, row in enumerate(rows):
+            tokens[: lengths[column], column] = self[row]
+        return torch.from_numpy(tokens), None if lengths.min() == lengths.max() else torch.from_numpy(lengths)
+
+    def take(self, rows: np.ndarray) -> "Sequences":
+        """Some of them."""
+        if len(rows) == len(self):
+            return self
+        return Sequences(np.concatenate([self[row] for row in rows]), _offsets(self.lengths[rows]))
+
     @classmethod
     def joined(cls, parts: "Sequence[Sequences]") -> "Sequences":
         """The sequences of all parts, in order."""
@@ -86,6 +107,13 @@ class Sequences:
             return parts[0]
         lengths = np.concatenate([part.lengths for part in parts])
         return cls(np.concatenate([part.tokens for part in parts]), _offsets(lengths))
+
+
+def load_tokenizer(written: str) -> Tokenizer:
+    """A tokenizer from the JSON of the `tokenizers` library. "[PAD]" in a text is a text to it."""
+    tokenizer = Tokenizer.from_str(written)
+    tokenizer.encode_special_tokens = True
+    return tokenizer
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Sequences:

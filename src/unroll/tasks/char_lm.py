@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch.optim import Optimizer
 
+from unroll.arguments import at_least_zero, positive, share
 from unroll.data.encoding import UNKNOWN, Vocabulary
 from unroll.data.text_stream import TextStream, Window
 from unroll.decoding import generate
@@ -143,25 +144,23 @@ class CharLM(Task):
     @classmethod
     def add_predict_arguments(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--prompt", default="\n", help="text to go on from (default: a new line)")
-        parser.add_argument("--length", type=_positive, default=400, help="characters to write (default: %(default)s)")
+        parser.add_argument("--length", type=positive, default=400, help="characters to write (default: %(default)s)")
         parser.add_argument(
             "--temperature",
-            type=_at_least_zero,
+            type=at_least_zero,
             default=1.0,
             help="below 1 safer, above 1 bolder, 0 always the most probable (default: %(default)s)",
         )
-        parser.add_argument(
-            "--top-k", type=_positive, help="draw from the K most probable characters only", metavar="K"
-        )
+        parser.add_argument("--top-k", type=positive, help="draw from the K most probable characters only", metavar="K")
         parser.add_argument(
             "--top-p",
-            type=_share,
+            type=share,
             help="draw from the fewest characters that together reach probability P",
             metavar="P",
         )
         parser.add_argument("--seed", type=int, help="the same seed writes the same text")
         parser.add_argument(
-            "--samples", type=_positive, default=1, help="texts to write, the first one as it comes (default: 1)"
+            "--samples", type=positive, default=1, help="texts to write, the first one as it comes (default: 1)"
         )
 
     def predict(self, options: argparse.Namespace) -> None:
@@ -188,24 +187,3 @@ class CharLM(Task):
         print()
         for number, text in enumerate(texts[1:], start=2):
             print(f"--- {number} ---\n{text}")
-
-
-def _positive(written: str) -> int:
-    value = int(written)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{written} is not above 0")
-    return value
-
-
-def _at_least_zero(written: str) -> float:
-    value = float(written)
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{written} is not a number from 0 up")
-    return value
-
-
-def _share(written: str) -> float:
-    value = float(written)
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{written} is not above 0 and at most 1")
-    return value
