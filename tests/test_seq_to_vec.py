@@ -91,7 +91,7 @@ def test_last_is_where_each_direction_has_read_all():
 def test_windows_end_where_sequences_end(lengths):
     tokens = torch.arange(1, max(lengths) * len(lengths) + 1).view(max(lengths), len(lengths))
     found = [[] for _ in lengths]
-    for window, steps in windows_to_end(tokens, torch.tensor(lengths), 4):
+    for window, steps, _ in windows_to_end(tokens, torch.tensor(lengths), 4):
         for column, count in enumerate(steps.tolist()):
             if count:
                 found[column].append(window[:count, column].tolist())
@@ -102,7 +102,7 @@ def test_windows_end_where_sequences_end(lengths):
 
 def test_windows_of_sequences_of_one_length_are_views():
     tokens = torch.randn(10, 2)
-    windows = [window for window, steps in windows_to_end(tokens, None, 4) if steps is None]
+    windows = [window for window, steps, _ in windows_to_end(tokens, None, 4) if steps is None]
     assert [len(window) for window in windows] == [2, 4, 4]
     assert all(window.untyped_storage().data_ptr() == tokens.untyped_storage().data_ptr() for window in windows)
     assert torch.equal(torch.cat(windows), tokens)

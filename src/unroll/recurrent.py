@@ -9,9 +9,10 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from unroll.cells.base import Cell, Masks, cut_outputs
+from unroll.late_gradient import late
 from unroll.recompute import run_recomputed
 from unroll.schema import Probability
-from unroll.state import State
+from unroll.state import State, map_state
 
 
 class Recurrent(nn.Module):
@@ -73,6 +74,11 @@ class Recurrent(nn.Module):
         pairs = zip(self.layers, self.reverse_layers, strict=True)
         return [cast(Cell, cell) for pair in pairs for cell in pair]
 
+    @property
+    def any_state(self) -> bool:
+        """See `Cell.any_state`."""
+        return all(cell.any_state for cell in self._cells)
+
     def initial_state(self, batch_size: int, like: Tensor) -> State:
         """Every cell's initial state, in the device and type of `like`."""
         return tuple(cell.initial_state(batch_size, like) for cell in self._cells)
@@ -126,12 +132,8 @@ class Recurrent(nn.Module):
         directions = 2 if self.bidirectional else 1
         final: list[State] = []
         for depth in range(len(self.layers)):
-            if depth > 0 and self.dropout:
-                if not self.locked_dropout:
-                    x = nn.functional.dropout(x, self.dropout, self.training)
-                elif self.training:
-                    (mask,) = masks[len(cells) + depth - 1]
-                    x = x * mask
+            if depth > 0:
+                x = self._drop(x, masks, depth)
             outputs = []
             for index in range(depth * directions, (depth + 1) * directions):
                 backwards = index % directions == 1
@@ -143,6 +145,58 @@ class Recurrent(nn.Module):
             y = outputs[0] if directions == 1 else torch.cat(outputs, dim=-1)
             x = x + y if self.residual and depth > 0 else y
         return (x, tuple(final)) if keep_state else (cut_outputs(x, lengths), None)
+
+    def stepper(self, x: Tensor, masks: tuple[Masks, ...]) -> Callable[[int, Tensor, State], tuple[Tensor, State]]:
+        """For a loop whose input hangs on its own outputs: a step at a time, by the equations of `Cell.step`.
+
+        What is known of the inputs beforehand is multiplied for all steps at once, where a cell allows it.
+
+        Args:
+            x: (time, batch, known): the first features of the input of every step.
+            masks: as `draw_masks` returned them.
+
+        Returns:
+            A function of t, the other features of step t (batch, input_size - known), and the state before it. It returns
+            the top layer's output (batch, output_size), and the state after it.
+        """
+        cells = self._cells
+        known = x.shape[-1]
+        affine = cells[0].input_map()
+        if affine is None:
+            inputs = x.unbind(0)
+        else:
+            W, b = affine
+            W_rest = late(W[:, known:])
+            inputs = nn.functional.linear(x, W[:, :known], b).unbind(0)
+        kind = next(self.parameters()).dtype
+        masks = tuple(cell.weights_of_steps(own) for cell, own in zip(cells, masks, strict=False)) + masks[len(cells) :]
+
+        def step(t: int, rest: Tensor, state: State) -> tuple[Tensor, State]:
+            after: list[State] = []
+            y = rest
+            for depth, cell in enumerate(cells):
+                if depth == 0 and affine is not None:
+                    px_t = inputs[t] + nn.functional.linear(rest, W_rest) if rest.shape[-1] else inputs[t]
+                else:
+                    x_t = torch.cat([inputs[t], rest], -1) if depth == 0 else self._drop(y, masks, depth)
+                    px_t = cell.project(x_t)
+                # Half precision ends where state is carried on.
+                new = map_state(lambda tensor: tensor.to(kind), cell.step(px_t, state[depth], *masks[depth]))
+                after.append(new)
+                output = cell.output(new)
+                y = x_t + output if self.residual and depth > 0 else output
+            return y, tuple(after)
+
+        return step
+
+    def _drop(self, x: Tensor, masks: tuple[Masks, ...], depth: int) -> Tensor:
+        """Dropout of what goes into the layer `depth` > 0."""
+        if not self.dropout or not self.training:
+            return x
+        if not self.locked_dropout:
+            return nn.functional.dropout(x, self.dropout)
+        (mask,) = masks[len(self._cells) + depth - 1]
+        return x * mask
 
     def _run(self, cell: Cell, x: Tensor, state: State, lengths: Tensor | None, masks: Masks) -> tuple[Tensor, State]:
         steps = math.isqrt(len(x)) if self.recompute == "auto" else self.recompute

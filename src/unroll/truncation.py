@@ -1,6 +1,7 @@
 """How far back gradients go."""
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 from pydantic import PositiveInt
@@ -80,7 +81,21 @@ def run_window(
     return y, detach(carried)
 
 
-def windows_to_end(x: Tensor, lengths: Tensor | None, horizon: int) -> Iterator[tuple[Tensor, Tensor | None]]:
+class Window(NamedTuple):
+    """A window of finite sequences.
+
+    Attributes:
+        x: (steps, batch, ...).
+        steps: (batch,) of int: how many of its steps each sequence has; None: all.
+        places: (steps, batch) of int: which step of its sequence each is, where it is one; None: they follow one another.
+    """
+
+    x: Tensor
+    steps: Tensor | None
+    places: Tensor | None
+
+
+def windows_to_end(x: Tensor, lengths: Tensor | None, horizon: int) -> Iterator[Window]:
     """Cut finite sequences into windows of `horizon` steps, each sequence's last window ending where it ends.
 
     What does not fill a window comes first: a sequence takes part from the window on in which it begins.
@@ -91,18 +106,47 @@ def windows_to_end(x: Tensor, lengths: Tensor | None, horizon: int) -> Iterator[
         horizon: steps a window.
 
     Yields:
-        The window (steps, batch, ...), and how many of its steps each sequence has, (batch,); None: all.
+        The windows, in order.
     """
     count = -(-len(x) // horizon)
     for after in reversed(range(count)):
         size = horizon if after + 1 < count else len(x) - after * horizon
         if lengths is None:
             end = len(x) - after * horizon
-            yield x[end - size : end], None
+            yield Window(x[end - size : end], None, None)
             continue
         ends = lengths - after * horizon
         starts = (ends - size).clamp(min=0)
         steps = torch.arange(size, device=x.device)[:, None]
         index = (starts + steps).clamp(max=len(x) - 1)
         window = x.gather(0, index.view(*index.shape, *[1] * (x.dim() - 2)).expand(*index.shape, *x.shape[2:]))
-        yield window, (ends - starts).clamp(min=0)
+        yield Window(window, (ends - starts).clamp(min=0), index)
+
+
+def run_to_end(
+    recurrence: Callable[[Tensor, State | None, Tensor | None], tuple[Tensor, State]],
+    x: Tensor,
+    lengths: Tensor | None,
+    horizon: int,
+) -> tuple[Tensor, State]:
+    """Run over finite sequences as in one go, but with the way back for gradients cut between windows of `horizon` steps.
+
+    Args:
+        recurrence: `y, state = recurrence(x, state, lengths)`, with outputs of zero past a sequence's end.
+        x, lengths, horizon: see `windows_to_end`.
+
+    Returns:
+        The outputs (time, batch, ...), zero past a sequence's end, and the state after each sequence's last step.
+    """
+    windows, outputs, state = list(windows_to_end(x, lengths, horizon)), [], None
+    for window in windows:
+        y, state = recurrence(window.x, None if state is None else detach(state), window.steps)
+        outputs.append(y)
+    if lengths is None:
+        return torch.cat(outputs), state
+    # Where a sequence has no step of a window, the zeros there are added to some step of it.
+    total = outputs[0].new_zeros(len(x), *outputs[0].shape[1:])
+    for window, y in zip(windows, outputs, strict=True):
+        assert window.places is not None
+        total = total.scatter_add(0, window.places.view(*window.places.shape, *[1] * (y.dim() - 2)).expand_as(y), y)
+    return total, state

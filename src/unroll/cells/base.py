@@ -35,6 +35,9 @@ class Cell(nn.Module, ABC):
     can_keep_units = True
     """Whether one unit of a state may keep its value while the others go on, as zoneout wants it."""
 
+    any_state = True
+    """Whether any numbers make a state of it, as a decoder's learned first one wants it."""
+
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
         self.input_size = input_size
@@ -48,6 +51,10 @@ class Cell(nn.Module, ABC):
     def step(self, px_t: Tensor, state: State, *masks: Tensor) -> State:
         """px_t: (batch, p), the projected input of one step; the state before it -> the state after it."""
 
+    def input_map(self) -> tuple[Tensor, Tensor | None] | None:
+        """(W, b) where `project` is W x + b and nothing else, so that W may be taken apart; None where it is more."""
+        return None
+
     def initial_state(self, batch_size: int, like: Tensor) -> State:
         """Zeros, on the device and in the floating-point type of `like`."""
         return like.new_zeros(batch_size, self.hidden_size)
@@ -60,6 +67,11 @@ class Cell(nn.Module, ABC):
     def draw_masks(self, batch_size: int, like: Tensor) -> Masks:
         """What is random in a sequence, drawn once for all of its steps; nothing by default."""
         return ()
+
+    def weights_of_steps(self, masks: Masks) -> Masks:
+        """For a caller that steps through a sequence itself: masks that say to `step` the same, with gradients that are
+        cheaper over many steps (`unroll.late_gradient`)."""
+        return masks
 
     def loop(self, x: Tensor, state: State, lengths: Tensor | None = None, masks: Masks = ()) -> tuple[Tensor, State]:
         """The recurrence as written, a step after the other.

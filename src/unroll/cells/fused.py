@@ -77,7 +77,10 @@ class FusedCell(UnitwiseCell):
         return cast(Tensor, self.layer.bias_hh_l0) if self.layer.bias else None
 
     def project(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.W, None if self.b_W is None or self.b_U is None else self.b_W + self.b_U)
+        return F.linear(x, *self.input_map())
+
+    def input_map(self) -> tuple[Tensor, Tensor | None]:
+        return self.W, None if self.b_W is None or self.b_U is None else self.b_W + self.b_U
 
     def path(self, x: Tensor, lengths: Tensor | None) -> str:
         # On a CPU packing is slow; where h is all of the state, its last value is read from the outputs instead.

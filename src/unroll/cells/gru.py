@@ -42,8 +42,8 @@ class GRU(FusedCell):
             nn.GRU(input_size, hidden_size, bias=bias), ("sigmoid", "sigmoid", "tanh"), recurrent_init, weight_drop
         )
 
-    def project(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.W, self.b_W)
+    def input_map(self) -> tuple[Tensor, Tensor | None]:
+        return self.W, self.b_W
 
     def step(self, px_t: Tensor, state: State, *masks: Tensor) -> State:
         h = state

@@ -39,6 +39,7 @@ class MLSTM(Cell):
 
     paths: ClassVar[tuple[str, ...]] = ("parallel", "loop")
     can_keep_units = False
+    any_state = False
 
     def __init__(self, input_size: PositiveInt, hidden_size: PositiveInt, heads: PositiveInt) -> None:
         super().__init__(input_size, hidden_size)

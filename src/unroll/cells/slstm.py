@@ -32,6 +32,7 @@ class SLSTM(Cell):
     """
 
     can_keep_units = False
+    any_state = False
 
     def __init__(self, input_size: PositiveInt, hidden_size: PositiveInt, heads: PositiveInt) -> None:
         super().__init__(input_size, hidden_size)

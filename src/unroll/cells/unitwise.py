@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from unroll.cells.analytic import Activation, run_analytic
 from unroll.cells.base import Cell, Masks
+from unroll.late_gradient import late
 from unroll.state import State
 
 Gates = tuple[Tensor, ...]
@@ -71,8 +72,15 @@ class UnitwiseCell(Cell):
     def project(self, x: Tensor) -> Tensor:
         return F.linear(x, self.W, self.b)
 
+    def input_map(self) -> tuple[Tensor, Tensor | None] | None:
+        return (self.W, self.b) if type(self).project is UnitwiseCell.project else None
+
     def draw_masks(self, batch_size: int, like: Tensor) -> Masks:
         return (F.dropout(self.U, self.weight_drop),) if self.training and self.weight_drop else ()
+
+    def weights_of_steps(self, masks: Masks) -> Masks:
+        (U,) = masks or (self.U,)
+        return (late(U),)
 
     def step(self, px_t: Tensor, state: State, *masks: Tensor) -> State:
         (U,) = masks or (self.U,)

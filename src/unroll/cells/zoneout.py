@@ -55,8 +55,14 @@ class Zoneout(Cell):
     def draw_masks(self, batch_size: int, like: Tensor) -> Masks:
         return self.cell.draw_masks(batch_size, like)
 
+    def weights_of_steps(self, masks: Masks) -> Masks:
+        return self.cell.weights_of_steps(masks)
+
     def project(self, x: Tensor) -> Tensor:
         return self.cell.project(x)
+
+    def input_map(self) -> tuple[Tensor, Tensor | None] | None:
+        return self.cell.input_map()
 
     def step(self, px_t: Tensor, state: State, *masks: Tensor) -> State:
         new = self.cell.step(px_t, state, *masks)

@@ -111,14 +111,14 @@ class SeqToVec(nn.Module):
         *earlier, final = windows_to_end(tokens, lengths, horizon)
         if self.pool is None:
             with torch.no_grad():
-                for window, steps in earlier:
+                for window, steps, _ in earlier:
                     _, state = self._run(window, steps, state, masks)
             torch.clear_autocast_cache()  # what was cast without a graph must not be taken where there is one
-            window, steps = final
+            window, steps, _ = final
             y, _ = self._run(window, steps, state, masks)
             return self._last(y, steps)
         vectors, log_weights = [], []
-        for window, steps in [*earlier, final]:
+        for window, steps, _ in [*earlier, final]:
             vector, log_weight, state = checkpoint(self._pool, window, steps, state, masks, use_reentrant=False)
             state = detach(state)
             vectors.append(vector)
