@@ -17,7 +17,8 @@ class Data(lightning.LightningDataModule):
     @property
     @abstractmethod
     def spec(self) -> Any:
-        """What a model must know of the data, after `prepare_data`: a frozen dataclass."""
+        """What a model must know of the data, after `prepare_data`: a frozen dataclass, whose `identity` is a text that
+        differs where the model's numbers mean something else."""
 
     @abstractmethod
     def save_spec(self, folder: Path) -> None:

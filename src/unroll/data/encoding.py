@@ -44,6 +44,11 @@ class Vocabulary:
         """Number of tokens, the unknown one among them."""
         return len(self.symbols) + 1
 
+    @property
+    def identity(self) -> str:
+        """What gives a model's numbers their meaning."""
+        return f"{self.unit} {self.symbols}"
+
     def encode(self, chunk: Chunk) -> np.ndarray:
         """Text -> tokens, (length,) of uint32. A str is taken as UTF-8 where the unit is bytes."""
         return self._table[_symbols(chunk, self.unit)]

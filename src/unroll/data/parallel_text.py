@@ -1,0 +1,430 @@
+"""Texts and their translations: the format behind everything that turns one sequence into another of its own length."""
+
+import hashlib
+import json
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import Field, NonNegativeInt, PositiveInt
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from unroll.data.base import SPLITS, Data
+from unroll.data.batches import Batches
+from unroll.data.subwords import BEGIN, END, UNWRITTEN, Subword, fit_subwords
+from unroll.data.tables import is_unicode
+from unroll.data.tokenizing import PAD, UNKNOWN, Sequences, encode, load_tokenizer
+from unroll.errors import UserError
+from unroll.truncation import Truncation
+
+_TOKENIZERS = ("source_tokenizer.json", "target_tokenizer.json")
+
+
+class Pairs(NamedTuple):
+    """A split as it was read.
+
+    Attributes:
+        sources: what is translated.
+        targets: the translation of each.
+        source: what it was read from, for messages.
+        unit: what `numbers` count: lines, rows.
+        numbers: the place of each in its source, from 1; None: 1, 2, 3, ...
+    """
+
+    sources: list[str]
+    targets: list[str]
+    source: str = ""
+    unit: str = "row"
+    numbers: list[int] | None = None
+
+    def place(self, index: int) -> str:
+        """Where one stands, for messages."""
+        number = index + 1 if self.numbers is None else self.numbers[index]
+        return f"{self.source}, {self.unit} {number}"
+
+    def take(self, rows: np.ndarray) -> "Pairs":
+        """Some of them."""
+        numbers = [row + 1 if self.numbers is None else self.numbers[row] for row in rows.tolist()]
+        sources, targets = [self.sources[row] for row in rows], [self.targets[row] for row in rows]
+        return Pairs(sources, targets, self.source, self.unit, numbers)
+
+
+@dataclass(frozen=True)
+class ParallelTextSpec:
+    """What a model must know of parallel texts.
+
+    Attributes:
+        source_tokenizer_json, target_tokenizer_json: the tokenizers, as the `tokenizers` library writes them; the same
+            where there is one for both sides.
+        source_lang, target_lang: names of the languages, to be shown.
+    """
+
+    source_tokenizer_json: str
+    target_tokenizer_json: str
+    source_lang: str
+    target_lang: str
+
+    @cached_property
+    def source_tokenizer(self) -> Tokenizer:
+        """The tokenizer of the source side."""
+        return load_tokenizer(self.source_tokenizer_json)
+
+    @cached_property
+    def target_tokenizer(self) -> Tokenizer:
+        """The tokenizer of the target side."""
+        return load_tokenizer(self.target_tokenizer_json)
+
+    @property
+    def joint(self) -> bool:
+        """Whether both sides have the same tokens."""
+        return self.source_tokenizer_json == self.target_tokenizer_json
+
+    @property
+    def identity(self) -> str:
+        """What gives the model's numbers their meaning."""
+        return self.source_tokenizer_json + self.target_tokenizer_json
+
+
+class PairBatch(NamedTuple):
+    """Pairs side by side.
+
+    Attributes:
+        source: (source time, batch) of int64; `PAD` past a sentence's end.
+        lengths: (batch,) of int64, of the sources; None where all are as long as time.
+        target: (target time, batch) of int64, each ended by `END`; `PAD` past that.
+        references: the target texts as they were written; empty in training.
+        rows: (batch,) of int64: which of its split's pairs each is.
+        token_count: of the targets, without the padding.
+        share: the weight of this process's mean in that over all processes.
+        begins: whether it starts from the initial state: sentences always do.
+    """
+
+    source: Tensor
+    lengths: Tensor | None
+    target: Tensor
+    references: tuple[str, ...]
+    rows: Tensor
+    token_count: int
+    share: float
+    begins: bool = True
+
+
+class PairBatches(Batches):
+    """Batches of pairs of like lengths on both sides, so that little of a batch is padding.
+
+    Pairs lie in the order of their target's and then their source's length, those with equal lengths in a new order each
+    epoch; batches are cut from that, and shuffled.
+
+    Args:
+        sources, targets: the tokens of both sides.
+        references: the target texts; None: not needed.
+        batch_tokens: a batch's pairs times its longest side, at most, over all processes; but always one pair.
+        seed, rank, world_size: see `Batches`.
+    """
+
+    def __init__(
+        self,
+        sources: Sequences,
+        targets: Sequences,
+        references: list[str] | None,
+        batch_tokens: int,
+        seed: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        super().__init__(seed, rank, world_size)
+        self.sources = sources
+        self.targets = targets
+        self.references = references
+        self._target_lengths = targets.lengths + 1  # with the end
+        longest = np.maximum(sources.lengths, self._target_lengths)
+        self._cuts = [0]
+        most = 0
+        for number, row in enumerate(self._in_order(np.arange(len(targets)))):
+            most = max(most, int(longest[row]))
+            if (number + 1 - self._cuts[-1]) * most > batch_tokens and number > self._cuts[-1]:
+                self._cuts.append(number)
+                most = int(longest[row])
+        self._cuts.append(len(targets))
+
+    def _in_order(self, rows: np.ndarray) -> np.ndarray:
+        return rows[np.lexsort((self.sources.lengths[rows], self._target_lengths[rows]))[::-1]]
+
+    def __len__(self) -> int:
+        return len(self._cuts) - 1
+
+    def batches(self, draw: np.random.Generator | None) -> list[np.ndarray]:
+        rows = np.arange(len(self.targets))
+        ordered = self._in_order(rows if draw is None else draw.permutation(rows))
+        cut = np.split(ordered, self._cuts[1:-1])
+        return cut if draw is None else [cut[index] for index in draw.permutation(len(cut))]
+
+    def collate(self, rows: np.ndarray, whole: np.ndarray) -> PairBatch:
+        source, lengths = self.sources.padded(rows)
+        target, _ = self.targets.padded(rows)
+        target = torch.cat([target, target.new_full((1, len(rows)), PAD)])
+        target[torch.from_numpy(self.targets.lengths[rows]), torch.arange(len(rows))] = END
+        count = int(self._target_lengths[rows].sum())
+        return PairBatch(
+            source,
+            lengths,
+            target,
+            () if self.references is None else tuple(self.references[row] for row in rows),
+            torch.from_numpy(rows),
+            count,
+            count * self.world_size / int(self._target_lengths[whole].sum()),
+        )
+
+
+class ParallelText(Data):
+    """Pairs of texts, tokenized, in batches of like lengths. A subclass says where they come from: `read`.
+
+    Args:
+        source_lang, target_lang: names of the languages.
+        batch_tokens: tokens a batch at most, over all devices: its pairs times its longest side.
+        eval_batch_tokens: the same in validation and test; speed only.
+        truncation: not needed here: every batch holds whole texts.
+        unit, vocab_size, min_count, lowercase: see `fit_subwords`.
+        joint: one tokenizer for both sides.
+        max_length: tokens that a side of a training pair may have; longer pairs are left out, and counted.
+        max_ratio: how many times as long as the other a side of a training pair may be; None: any.
+        validation_fraction, test_fraction: shares of the training pairs that are drawn for a split that the source does
+            not have. 0 for test: there is none.
+        split_seed: of that draw. Not the run's seed: runs with different seeds are scored on the same pairs.
+
+    Raises:
+        UserError: see `prepare_data`.
+    """
+
+    def __init__(
+        self,
+        source_lang: str,
+        target_lang: str,
+        batch_tokens: PositiveInt,
+        eval_batch_tokens: PositiveInt,
+        truncation: Truncation,
+        unit: Subword,
+        vocab_size: Annotated[int, Field(ge=5)],
+        min_count: PositiveInt,
+        lowercase: bool,
+        joint: bool,
+        max_length: PositiveInt,
+        max_ratio: Annotated[float, Field(ge=1)] | None,
+        validation_fraction: Annotated[float, Field(gt=0, lt=1)],
+        test_fraction: Annotated[float, Field(ge=0, lt=1)],
+        split_seed: NonNegativeInt,
+    ) -> None:
+        super().__init__()
+        self.source_lang = source_lang
+        self.target_lang = target_lang
+        self.batch_tokens = batch_tokens
+        self.eval_batch_tokens = eval_batch_tokens
+        self.unit: Subword = unit
+        self.vocab_size = vocab_size
+        self.min_count = min_count
+        self.lowercase = lowercase
+        self.joint = joint
+        self.max_length = max_length
+        self.max_ratio = max_ratio
+        self.validation_fraction = validation_fraction
+        self.test_fraction = test_fraction
+        self.split_seed = split_seed
+        self._seed = torch.initial_seed() % 2**31  # the run's, the same in every process: the order of the pairs
+        self._notes: list[str] = []
+
+    @abstractmethod
+    def read(self) -> dict[str, Pairs]:
+        """The splits that the source has, "train" among them.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+
+    @cached_property
+    def pairs(self) -> dict[str, Pairs]:
+        """The splits as texts, checked.
+
+        Raises:
+            UserError: an empty split, an empty side, half a character.
+        """
+        splits = {split: pairs for split, pairs in self.read().items() if split in SPLITS}
+        for split, pairs in splits.items():
+            _check(split, pairs)
+        for split, share in (("test", self.test_fraction), ("validation", self.validation_fraction)):
+            if split not in splits and share:
+                splits["train"], splits[split] = _draw(splits["train"], split, share, self.split_seed)
+                self._notes.append(f"{split}: {len(splits[split].sources):,} pairs drawn from train")
+        return {split: splits[split] for split in SPLITS if split in splits}
+
+    @cached_property
+    def spec(self) -> ParallelTextSpec:
+        train = self.pairs["train"]
+        sides = [[*train.sources, *train.targets]] if self.joint else [train.sources, train.targets]
+        written = []
+        for texts in sides:
+            tokenizer = fit_subwords(texts, self.unit, self.vocab_size, self.min_count, self.lowercase)
+            if tokenizer.get_vocab_size() <= len(UNWRITTEN) + 1:
+                raise UserError(
+                    f"{train.source}: no token of train occurs data.min_count={self.min_count} times: lower it"
+                )
+            written.append(tokenizer.to_str())
+        return ParallelTextSpec(written[0], written[-1], self.source_lang, self.target_lang)
+
+    def save_spec(self, folder: Path) -> None:
+        spec = self.spec
+        for name, written in zip(_TOKENIZERS, (spec.source_tokenizer_json, spec.target_tokenizer_json), strict=True):
+            (folder / name).write_text(written, encoding="utf-8")
+        languages = {"source": spec.source_lang, "target": spec.target_lang}
+        (folder / "languages.json").write_text(json.dumps(languages, ensure_ascii=False), encoding="utf-8")
+        (folder / "fingerprint").write_text(self._fingerprint)
+
+    @staticmethod
+    def load_spec(folder: Path) -> ParallelTextSpec:
+        try:
+            languages = json.loads((folder / "languages.json").read_text(encoding="utf-8"))
+            source, target = ((folder / name).read_text(encoding="utf-8") for name in _TOKENIZERS)
+            spec = ParallelTextSpec(source, target, str(languages["source"]), str(languages["target"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{folder}: languages.json or a tokenizer is not whole ({error!r})") from None
+        for name, side in zip(_TOKENIZERS, ("source_tokenizer", "target_tokenizer"), strict=True):
+            try:
+                getattr(spec, side)
+            except Exception as error:  # the library raises no narrower one
+                raise UserError(f"{folder / name}: is no tokenizer ({error})") from None
+        return spec
+
+    def adopt(self, spec: ParallelTextSpec) -> None:
+        if (spec.source_lang, spec.target_lang) != (self.source_lang, self.target_lang):
+            raise UserError(
+                f"{self.source}: is {self.source_lang} -> {self.target_lang}, and the run was trained on "
+                f"{spec.source_lang} -> {spec.target_lang}"
+            )
+        self.__dict__["spec"] = spec
+
+    def is_unchanged(self, folder: Path) -> bool:
+        return self.stored_fingerprint(folder) == self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        digest = hashlib.sha256()
+        for split, pairs in self.pairs.items():
+            digest.update(f"\0{split}\0".encode())
+            for source, target in zip(pairs.sources, pairs.targets, strict=True):
+                digest.update(f"{source}\0{target}\0".encode())
+        return digest.hexdigest()
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        return tuple(self.pairs)
+
+    def prepare_data(self) -> None:
+        """Read, check, tokenize.
+
+        Raises:
+            UserError: the texts are not in order; see `pairs`.
+        """
+        for split in self.splits:
+            self.encoded(split)
+
+    def encoded(self, split: str) -> tuple[Sequences, Sequences]:
+        """The tokens of both sides of a split."""
+        cache = self.__dict__.setdefault("_encoded", {})
+        if split not in cache:
+            pairs = self.pairs[split]
+            cache[split] = (
+                encode(self.spec.source_tokenizer, pairs.sources),
+                encode(self.spec.target_tokenizer, pairs.targets),
+            )
+        return cache[split]
+
+    @cached_property
+    def kept(self) -> np.ndarray:
+        """The training pairs that are trained on: those within the limits.
+
+        Raises:
+            UserError: there are none.
+        """
+        source, target = (side.lengths for side in self.encoded("train"))
+        fits = np.maximum(source, target) <= self.max_length
+        if self.max_ratio is not None:
+            fits &= np.maximum(source / target, target / source) <= self.max_ratio
+        if not fits.any():
+            raise UserError(
+                f"{self.pairs['train'].source}: no training pair is within data.max_length={self.max_length} tokens and "
+                f"data.max_ratio={self.max_ratio}: raise them"
+            )
+        return np.flatnonzero(fits)
+
+    def describe(self) -> list[str]:
+        spec, pairs = self.spec, self.pairs
+        source, target = (side.lengths for side in self.encoded("train"))
+        sizes = sorted({spec.source_tokenizer.get_vocab_size(), spec.target_tokenizer.get_vocab_size()})
+        tokens = "joint" if spec.joint else "a vocabulary a side"
+        lines = [
+            ", ".join(f"{split} {len(found.sources):,}" for split, found in pairs.items())
+            + f" pairs, {spec.source_lang} -> {spec.target_lang}",
+            f"{' and '.join(f'{size:,}' for size in sizes)} tokens ({self.unit}, {tokens}); a training source has "
+            f"{int(np.median(source)):,} (median) to {source.max():,}, a target {int(np.median(target)):,} to "
+            f"{target.max():,}",
+            *self._notes,
+        ]
+        long = int((np.maximum(source, target) > self.max_length).sum())
+        dropped = len(source) - len(self.kept)
+        if dropped:
+            lines.append(
+                f"{dropped:,} training pairs are left out: {long:,} with a side of more than data.max_length="
+                f"{self.max_length} tokens, {dropped - long:,} with one more than data.max_ratio={self.max_ratio} times "
+                "as long as the other"
+            )
+        seen = set(zip(pairs["train"].sources, pairs["train"].targets, strict=True))
+        for split in self.splits[1:]:
+            unknown = (self.encoded(split)[0].tokens == UNKNOWN).mean()
+            if unknown:
+                lines.append(f"{unknown:.1%} of the source tokens of {split} are not in the vocabulary")
+            known = sum(pair in seen for pair in zip(pairs[split].sources, pairs[split].targets, strict=True))
+            if known:
+                lines.append(f"note: {known:,} pairs of {split} stand in train too: scores will look too good by them")
+        return lines
+
+    def train_dataloader(self) -> PairBatches:
+        sources, targets = (side.take(self.kept) for side in self.encoded("train"))
+        return PairBatches(sources, targets, None, self.batch_tokens, self._seed, self.rank, self.world_size)
+
+    def eval_dataloader(self, splits: str) -> PairBatches:
+        """Several splits are scored together."""
+        names = self.named_splits(splits)
+        sources, targets = (Sequences.joined([self.encoded(name)[side] for name in names]) for side in (0, 1))
+        references = [text for name in names for text in self.pairs[name].targets]
+        return PairBatches(
+            sources, targets, references, self.eval_batch_tokens, rank=self.rank, world_size=self.world_size
+        )
+
+
+def _check(split: str, pairs: Pairs) -> None:
+    if not pairs.sources:
+        raise UserError(f"{pairs.source}: the {split} split has no pairs")
+    for index, sides in enumerate(zip(pairs.sources, pairs.targets, strict=True)):
+        for side, text in zip(("source", "target"), sides, strict=True):
+            if not is_unicode(text):
+                raise UserError(f"{pairs.place(index)}: the {side} has half a character (a lone surrogate): repair it")
+            if not text.strip():
+                raise UserError(f"{pairs.place(index)}: the {side} side is empty: take the pair out")
+
+
+def _draw(pairs: Pairs, split: str, share: float, seed: int) -> tuple[Pairs, Pairs]:
+    """What is left, and a share of it."""
+    count = round(len(pairs.sources) * share)
+    if not 0 < count < len(pairs.sources):
+        raise UserError(f"{pairs.source}: too few pairs to draw {share:.0%} of {len(pairs.sources)} for {split}")
+    order = np.random.default_rng(seed).permutation(len(pairs.sources))
+    return pairs.take(np.sort(order[count:])), pairs.take(np.sort(order[:count]))
+
+
+def begun(target: Tensor) -> Tensor:
+    """What a decoder reads while it writes `target`, (time, batch): `BEGIN`, and then all but the last token."""
+    return torch.cat([target.new_full((1, target.shape[1]), BEGIN), target[:-1]])
