@@ -11,6 +11,8 @@ EXAMPLES = """\
 options by task (python predict.py RUN --help explains those of RUN's task):
   char_lm     --prompt TEXT --length N --temperature T --top-k K --top-p P --seed N --samples N
   sentiment   --text TEXT --input FILE --column NAME --encoding NAME --output FILE --format csv --explain
+  translation --text TEXT --input FILE --column NAME --encoding NAME --output FILE --format jsonl --beam B --nbest N
+              --length-penalty A --temperature T --seed N --alignment
 
 examples:
   python predict.py outputs/2026-01-31/12-00-00_char_lm_lstm
@@ -18,6 +20,7 @@ examples:
   python predict.py RUN --prompt "def " --top-p 0.9 --samples 3 --seed 1
   python predict.py RUN --input reviews.csv --column body --output labels.csv
   python predict.py RUN --text "not dull at all" --explain
+  python predict.py RUN --input sentences.txt --beam 5 --output translations.txt
 """
 
 
@@ -27,7 +30,7 @@ def main() -> None:
     runs = [Path(argument) for argument in sys.argv[1:] if (Path(argument) / CONFIG).is_file()]
     parser = argparse.ArgumentParser(
         prog="predict.py",
-        description="Let a trained run do its task: a language model writes, a classifier labels.",
+        description="Let a trained run do its task: a language model writes, a classifier labels, a translator translates.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,

@@ -148,14 +148,18 @@ def test_the_most_wrong_come_first():
     assert answers.surest(5) == [2, 3]
 
 
+def by_length(values, right):
+    return group_by_difficulty("length", "accuracy", 1.0, 0.5, values, lambda some: float(right[some].mean()))
+
+
 def test_accuracy_by_difficulty():
     values = np.repeat([1.0, 2.0, 3.0], 100)
-    line = group_by_difficulty("length", values, values != 2.0, 0.5)
-    assert (line.values, line.accuracies, line.counts) == ([1.0, 2.0, 3.0], [1.0, 0.0, 1.0], [100, 100, 100])
-    many = group_by_difficulty("length", np.arange(1000.0), np.arange(1000) < 100, 0.5)
+    line = by_length(values, values != 2.0)
+    assert (line.values, line.scores, line.counts) == ([1.0, 2.0, 3.0], [1.0, 0.0, 1.0], [100, 100, 100])
+    many = by_length(np.arange(1000.0), np.arange(1000) < 100)
     assert many.counts == [100] * 10
-    assert many.accuracies == [1.0, *[0.0] * 9]
-    few_at_the_end = group_by_difficulty("length", np.repeat([0.0, 7.0, 9.0], [60, 38, 2]), np.ones(100, bool), 0.5)
+    assert many.scores == [1.0, *[0.0] * 9]
+    few_at_the_end = by_length(np.repeat([0.0, 7.0, 9.0], [60, 38, 2]), np.ones(100, bool))
     assert few_at_the_end.counts == [60, 40]
 
 

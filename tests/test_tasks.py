@@ -127,3 +127,14 @@ def test_another_process_starts_from_a_runs_weights(tmp_path, finished):
     )
     for name, weight in theirs["state_dict"].items():
         assert torch.equal(ours["state_dict"][name], weight), name
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_half_precision_trains_whole_weights(tmp_path, task):
+    composed(f"task={task}", *SMALL, "trainer.max_steps=8", "trainer.precision=bf16-mixed", folder=tmp_path / "run")
+    run(tmp_path / "run")
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert summary["precision"] == "bf16-mixed"
+    assert all(value is not None for value in summary["metrics"].values())
+    weights = read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")["state_dict"]
+    assert all(weight.dtype == torch.float32 for weight in weights.values() if weight.is_floating_point())

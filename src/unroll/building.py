@@ -1,5 +1,6 @@
 """From a checked config to objects. Sizes come from the data's spec."""
 
+import hashlib
 from pathlib import Path
 from typing import Any, cast
 
@@ -62,17 +63,16 @@ def build_truncation(config: dict[str, Any]) -> Truncation:
 
 def build_task(config: dict[str, Any], spec: Any) -> Task:
     """The task that a config names, for data with this spec; its weights are drawn from torch's generator."""
-    return cast(
-        Task,
-        make(
-            config["task"],
-            spec=spec,
-            recurrent=hydra.utils.instantiate(config["model"], _convert_="all"),
-            optimizer=hydra.utils.instantiate(config["optimizer"], _convert_="all"),
-            schedule=hydra.utils.instantiate(config["schedule"], _convert_="all"),
-            truncation=build_truncation(config),
-        ),
+    task = make(
+        config["task"],
+        spec=spec,
+        recurrent=hydra.utils.instantiate(config["model"], _convert_="all"),
+        optimizer=hydra.utils.instantiate(config["optimizer"], _convert_="all"),
+        schedule=hydra.utils.instantiate(config["schedule"], _convert_="all"),
+        truncation=build_truncation(config),
     )
+    task.spec_digest = hashlib.sha256(spec.identity.encode("utf-8", "surrogatepass")).hexdigest()
+    return cast(Task, task)
 
 
 def load_spec(config: dict[str, Any], folder: Path) -> Any:

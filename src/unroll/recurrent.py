@@ -65,6 +65,8 @@ class Recurrent(nn.Module):
         self.backend = backend
         self.recompute = recompute
         self._cells[0].check_backend(backend)
+        self.is_stepped = False
+        """Whether a model steps through it (see `stepper`): then there is one path over time, by the cell's own steps."""
 
     @property
     def _cells(self) -> list[Cell]:
@@ -97,6 +99,8 @@ class Recurrent(nn.Module):
 
     def path(self, x: Tensor, lengths: Tensor | None = None) -> str:
         """The path over time that an input like this is sent along."""
+        if self.is_stepped:
+            return "stepped"
         return self._cells[0].path(x, lengths) if self.backend == "auto" else self.backend
 
     def forward(

@@ -50,6 +50,9 @@ def discard(folder: Path) -> None:
         "vocabulary.json",
         "tokenizer.json",
         "labels.json",
+        "source_tokenizer.json",
+        "target_tokenizer.json",
+        "languages.json",
         "fingerprint",
         "train.log",
         "metrics.csv",
@@ -110,3 +113,7 @@ def load_weights(task: "Task", checkpoint: dict[str, Any], path: Path) -> None:
     except (KeyError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[-1].strip() if isinstance(error, RuntimeError) else "no weights in it"
         raise UserError(f"{path}: is a checkpoint of another model: {reason}") from None
+    if checkpoint.get("spec_digest", task.spec_digest) != task.spec_digest:
+        raise UserError(
+            f"{path}: is a checkpoint of a model with another vocabulary or tokenizer: take one of this run"
+        )

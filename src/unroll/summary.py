@@ -94,6 +94,7 @@ def finish(
         "git_commit": git_commit(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "metrics": for_json(metrics),
+        "definitions": task.definitions(),
         "baselines": {name: for_json(found) for name, found in baselines.items()},
     }
     with written_whole(folder / SUMMARY) as unfinished:

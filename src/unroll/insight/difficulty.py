@@ -1,6 +1,7 @@
-"""Accuracy against what makes a sequence hard: its length, or how far back lies what decides."""
+"""A score against what makes a sequence hard: its length, or how far back lies what decides."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,27 +19,37 @@ class Difficulty:
 
     Attributes:
         label: what makes it hard, with its unit.
-        chance: accuracy of always giving the most frequent answer.
-        values: the mean of that in each group of sequences.
-        accuracies: the accuracy in each group.
+        score: what is scored.
+        most: the best score there is.
+        chance: the score of always giving the most frequent answer; None where there is no such thing.
+        values: the mean of what makes it hard in each group of sequences.
+        scores: the score of each group.
         counts: sequences in each group.
     """
 
     label: str
-    chance: float
+    score: str
+    most: float
+    chance: float | None
     values: list[float]
-    accuracies: list[float]
+    scores: list[float]
     counts: list[int]
 
 
-def group_by_difficulty(label: str, values: np.ndarray, right: np.ndarray, chance: float) -> Difficulty:
-    """Accuracy in up to ten groups of like difficulty, each with about a tenth of the sequences or more.
+def group_by_difficulty(
+    label: str,
+    score: str,
+    most: float,
+    chance: float | None,
+    values: np.ndarray,
+    scored: Callable[[np.ndarray], float],
+) -> Difficulty:
+    """The score of each of up to ten groups of like difficulty, each with about a tenth of the sequences or more.
 
     Args:
-        label: see `Difficulty`.
+        label, score, most, chance: see `Difficulty`.
         values: (count,): how hard each is.
-        right: (count,) of bool: was it answered right?
-        chance: see `Difficulty`.
+        scored: the score of those where its argument, (count,) of bool, is true.
     """
     different, counts = np.unique(values, return_counts=True)
     inside: list[np.ndarray] = []
@@ -55,9 +66,11 @@ def group_by_difficulty(label: str, values: np.ndarray, right: np.ndarray, chanc
         inside[-2:] = [inside[-2] | inside[-1]]
     return Difficulty(
         label,
+        score,
+        most,
         chance,
         [float(values[some].mean()) for some in inside],
-        [float(right[some].mean()) for some in inside],
+        [scored(some) for some in inside],
         [int(some.sum()) for some in inside],
     )
 
@@ -82,13 +95,14 @@ def draw_difficulty(lines: dict[str, Difficulty], picture: Path) -> None:
         # The first ones broader, so that they show under those that lie on them.
         broad = 1 + 4 / (1 + number)
         style = {"linewidth": broad, "markersize": 4 + broad, "clip_on": False}
-        axes.plot(line.values, line.accuracies, color=colour, marker=marker, label=name, **style)
+        axes.plot(line.values, line.scores, color=colour, marker=marker, label=name, **style)
     first = next(iter(lines.values()))
-    axes.axhline(first.chance, color=GREY, linewidth=1, linestyle="--", label="most frequent class")
+    if first.chance is not None:
+        axes.axhline(first.chance, color=GREY, linewidth=1, linestyle="--", label="most frequent class")
     axes.set_xlabel(first.label)
-    axes.set_ylabel("accuracy")
-    lowest = min(min(line.accuracies) for line in lines.values())
-    axes.set_ylim(max(0, min(first.chance, lowest) - 0.05), 1)
+    axes.set_ylabel(first.score)
+    lowest = min(value for line in lines.values() for value in [*line.scores, first.chance or line.most])
+    axes.set_ylim(max(0, lowest - 0.05 * first.most), first.most)
     axes.grid(alpha=0.3)
     legend = axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     for text in legend.get_texts():

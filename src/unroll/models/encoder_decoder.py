@@ -81,6 +81,7 @@ class EncoderDecoder(nn.Module):
             self.source_embedding = _embedding(source_vocab_size, embedding_size)
         fed = embedding_size if self.feeds else 0
         self.decoder = recurrent(input_size=embedding_size + fed, bidirectional=False)
+        self.decoder.is_stepped = self.feeds
         width = self.decoder.hidden_size
         self.encoder = recurrent(input_size=embedding_size, hidden_size=encoder_hidden_size or width)
         if self.encoder.bidirectional and encoder_hidden_size is None:

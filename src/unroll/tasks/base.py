@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, cast
 import lightning
 import torch
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
+from lightning.pytorch.utilities import GradClipAlgorithmType
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
@@ -62,6 +64,8 @@ class Task(lightning.LightningModule):
         self._schedule = schedule
         self.truncation = truncation
         self._seed = torch.initial_seed() % 2**31  # the run's, the same in every process
+        self.spec_digest = ""
+        """A digest of what gives its numbers their meaning (`identity` of the data's spec); set by `build_task`."""
         # State carried along a stream: training and evaluation each have their own. Plain attributes, since a buffer
         # would be overwritten with the first process's under DDP.
         self._train_state: State | None = None
@@ -102,6 +106,10 @@ class Task(lightning.LightningModule):
     def begin(self, data: Data) -> list[str]:
         """Once, before the first step of a new run: what is to be done with the fresh weights. Returns lines to tell."""
         return []
+
+    def definitions(self) -> dict[str, str]:
+        """What exactly is computed, of metrics that are known in several forms: by their names, for the summary."""
+        return {}
 
     def baselines(self, data: Data, splits: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
         """What a model needs to beat, trained on the same data: name -> split -> metrics."""
@@ -203,10 +211,25 @@ class Task(lightning.LightningModule):
         total_steps = int(steps) if 0 < steps < float("inf") else None
         return cast(OptimizerLRScheduler, ([optimizer], self._schedule(optimizer, total_steps)))
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        plugin = self.trainer.precision_plugin
+        if isinstance(plugin, MixedPrecision) and plugin.scaler is None:
+            # Lightning refuses to clip for a fused optimizer in any mixed precision; only float16 scales gradients.
+            how = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
+            Precision.clip_gradients(plugin, optimizer, gradient_clip_val or 0.0, how)
+        else:
+            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
     # Beside what Lightning saves, a run that goes on to the same numbers needs the carried state of every lane and the
     # random generators of every process. Only the first process writes, so all of it is gathered there.
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["spec_digest"] = self.spec_digest
         checkpoint["random_state"] = [self._gather(kind.get_rng_state()[None]).cpu() for kind in _generators()]
         if self._train_state is not None:
             checkpoint["train_state"] = map_state(lambda tensor: self._gather(tensor).cpu(), self._train_state)

@@ -233,7 +233,10 @@ class Sentiment(Task):
         hardness = [data.difficulty(split) for split in splits.split("+")]
         label, values = hardness[0][0], np.concatenate([values for _, values in hardness])
         chance = float(answers.labels.bincount().max() / len(answers.labels))
-        difficulty = group_by_difficulty(label, values[rows.numpy()], answers.right.numpy(), chance)
+        hits = answers.right.numpy()
+        difficulty = group_by_difficulty(
+            label, "accuracy", 1.0, chance, values[rows.numpy()], lambda some: float(hits[some].mean())
+        )
         pictures = {
             name: folder / "figures" / f"{name}_{splits}.png" for name in ("confusion", "reliability", "difficulty")
         }

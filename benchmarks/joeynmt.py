@@ -1,0 +1,125 @@
+"""Speed of training and of decoding with beam 5, against JoeyNMT's recurrent encoder-decoder.
+
+    python benchmarks/joeynmt.py FOLDER --joeynmt-python PATH_TO/python
+
+FOLDER holds multi30k. Both read the same tokens (8,000 joint ones of German and English), and have the same sizes:
+embeddings of 512, a bidirectional GRU of 256, a GRU of 512 with additive attention and input feeding, all embeddings tied;
+label smoothing 0.1, dropout 0.2, batches of about 1,000 target tokens, Adam, clipping, float32, one core. JoeyNMT's decoding
+has the batch size that was its fastest of 1, 20, 50 and 200 sentences. The two take turns; target tokens are counted with
+the end.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("folder", type=Path)
+parser.add_argument("--joeynmt-python", required=True, help="the python of an environment with joeynmt 2.3.0")
+parser.add_argument("--repeats", type=int, default=3)
+parser.add_argument("--seconds", type=int, default=150, help="of training, a side and repeat")
+parser.add_argument("--sentences", type=int, default=500, help="of the test split that are translated")
+options = parser.parse_args()
+
+if os.environ.get("OMP_NUM_THREADS") != "1":  # before torch is loaded
+    os.environ["OMP_NUM_THREADS"] = "1"
+    os.execv(sys.executable, [sys.executable, *sys.argv])
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[0]})  # the children are held to it too
+
+from hydra import compose, initialize_config_dir  # noqa: E402
+from omegaconf import OmegaConf  # noqa: E402
+
+from unroll import load  # noqa: E402
+from unroll.building import build_data  # noqa: E402
+from unroll.composing import CONF  # noqa: E402
+from unroll.data.parallel_text import ParallelText  # noqa: E402
+from unroll.data.tokenizing import encode  # noqa: E402
+from unroll.machine import free_speed  # noqa: E402
+
+BEAM = 5
+OVERRIDES = [
+    "task=translation",
+    "data=multi30k",
+    f"data.path={options.folder.absolute()}",
+    "data.batch_tokens=1024",
+    "model=gru",
+    "model.hidden_size=512",
+    "task.embedding_size=512",
+    "task.input_dropout=0.2",
+    "task.output_dropout=0.2",
+    "optimizer.lr=0.001",
+]
+
+
+def ours(folder: Path, sources: list[str]) -> dict[str, float]:
+    """By train.py, and by what predict.py calls."""
+    command = [sys.executable, "train.py", *OVERRIDES, f"hydra.run.dir={folder}", "logger=none", "test=false"]
+    budget = [f"trainer.max_time=00:00:{options.seconds // 60:02}:{options.seconds % 60:02}", "schedule=constant"]
+    rest = ["trainer.max_epochs=-1", "+trainer.limit_val_batches=0", "trainer.accelerator=cpu"]
+    subprocess.run([*command, *budget, *rest], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    summary = json.loads((folder / "summary.json").read_text())
+    free_speed()
+    task = load(folder)
+    began = time.perf_counter()
+    found = task.translate(sources, BEAM)
+    seconds = time.perf_counter() - began
+    count = sum(len(best.tokens) + 1 for best, *_ in found)
+    return {
+        "parameters": summary["parameters"],
+        "training": summary["throughput"]["value"],
+        "tokens_per_batch": summary["throughput"]["value"] * summary["train_seconds"] / summary["steps"],
+        "decoding": count / seconds,
+        "tokens_per_sentence": count / len(found),
+    }
+
+
+def theirs(spec: Path) -> dict[str, float]:
+    """By joeynmt_peer.py."""
+    command = [options.joeynmt_python, str(ROOT / "benchmarks" / "joeynmt_peer.py"), str(spec)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def write_data(data: ParallelText, folder: Path) -> None:
+    """As JoeyNMT reads it: tokens between spaces, by their numbers."""
+    spec = data.spec
+    for split, pairs in (("train", data.pairs["train"]), ("test", data.pairs["test"])):
+        for side, texts in (("src", pairs.sources), ("trg", pairs.targets)):
+            tokens = encode(spec.source_tokenizer, texts[: options.sentences] if split == "test" else texts)
+            lines = (" ".join(f"t{token}" for token in tokens[row]) for row in range(len(tokens)))
+            (folder / f"{split}.{side}").write_text("".join(f"{line}\n" for line in lines))
+    count = spec.source_tokenizer.get_vocab_size()
+    (folder / "vocabulary").write_text("".join(f"t{token}\n" for token in range(4, count)))
+
+
+with tempfile.TemporaryDirectory() as temporary:
+    work = Path(temporary)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = OmegaConf.to_container(compose("train", OVERRIDES), resolve=True)
+    assert isinstance(config, dict)
+    data = build_data(config)
+    assert isinstance(data, ParallelText)
+    write_data(data, work)
+    sources = data.pairs["test"].sources[: options.sentences]
+    settings = {"data": str(work), "size": 512, "dropout": 0.2, "learning_rate": 0.001, "batch_tokens": 2048}
+    spec = work / "spec.json"
+    spec.write_text(json.dumps({**settings, "seconds": options.seconds, "beam": BEAM, "decode_batch": 50}))
+    rounds = []
+    for number in range(options.repeats):
+        pair = {"ours": ours(work / f"run{number}", sources), "joeynmt": theirs(spec)}
+        rounds.append(pair)
+        for name, found in pair.items():
+            print(f"{name}: " + ", ".join(f"{key} {value:,.1f}" for key, value in found.items()), flush=True)
+    for what in ("training", "decoding"):
+        ratios = sorted(pair["ours"][what] / pair["joeynmt"][what] for pair in rounds)
+        print(
+            f"{what}: {statistics.median(ratios):.2f} x JoeyNMT's target tokens a second "
+            f"({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        )

@@ -1,0 +1,108 @@
+"""Texts in, translations out."""
+
+import argparse
+import itertools
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import torch
+
+from unroll.arguments import at_least_zero, positive
+from unroll.errors import UsageError
+from unroll.streaming import (
+    add_input_arguments,
+    check_excluding,
+    check_output,
+    chunks,
+    is_typed,
+    opened_output,
+    progress,
+    texts_of,
+)
+
+if TYPE_CHECKING:
+    from unroll.tasks.translation import Translated, Translation
+
+_AT_ONCE = 512  # sentences that are sorted by length together, and then translated
+
+
+def add_translating_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of predict.py for a task that translates."""
+    add_input_arguments(parser, "translate")
+    parser.add_argument("--output", type=Path, help="file to write (default: standard output)")
+    parser.add_argument(
+        "--format",
+        choices=["txt", "jsonl"],
+        help="of the output: a translation a line, or all there is to tell (default: by its name, else txt)",
+    )
+    parser.add_argument(
+        "--beam", type=positive, metavar="B", help="hypotheses to search (default: the run's beam_size)"
+    )
+    parser.add_argument("--nbest", type=positive, metavar="N", help="the N best of each, with their scores")
+    parser.add_argument("--length-penalty", type=at_least_zero, metavar="A", help="0 favours short ones")
+    parser.add_argument(
+        "--temperature", type=at_least_zero, metavar="T", help="draw at this temperature, in place of a search"
+    )
+    parser.add_argument("--seed", type=int, help="of what is drawn")
+    parser.add_argument(
+        "--alignment", action="store_true", help="which source words each word was made from, too (as JSON lines)"
+    )
+
+
+def translate_stream(task: "Translation", options: argparse.Namespace) -> None:
+    """predict.py for a task that translates: as many answers as there are lines, empty ones for empty ones.
+
+    Raises:
+        UserError: something is wrong with the input, or with the output's name.
+    """
+    check_excluding(options, ("text", "input"), ("text", "column"), ("temperature", "beam"))
+    check_output(options.output)
+    by_name = options.output is not None and options.output.suffix in (".jsonl", ".ndjson")
+    kind = options.format or ("jsonl" if by_name or options.alignment else "txt")
+    if options.alignment and kind == "txt":
+        raise UsageError("--alignment: has no place in plain lines; leave --format txt out")
+    if options.alignment and task.model.attention is None:
+        raise UsageError("--alignment: this run was trained with task.attention=none, it looks at no words")
+    beam = max(options.beam or task.beam_size, options.nbest or 1)
+    generator = None if options.seed is None else torch.Generator().manual_seed(options.seed)
+    began = time.perf_counter()
+    count = 0
+    typed = is_typed(options)
+    found = chunks(texts_of(options), typed, _AT_ONCE)
+    first = next(found, [])  # what is wrong from the start is told before anything is written
+    with opened_output(options.output) as file, progress(typed) as advance:
+        for chunk in itertools.chain([first], found):
+            answers = task.translate(
+                chunk, beam, options.nbest or 1, options.length_penalty, options.temperature, generator
+            )
+            for text, translations in zip(chunk, answers, strict=True):
+                count += 1
+                if kind == "jsonl":
+                    _write_json(file, task, text, translations, options.alignment)
+                elif options.nbest:
+                    file.writelines(f"{count}\t{one.score:.4f}\t{one.text}\n" for one in translations)
+                else:
+                    file.write(f"{translations[0].text}\n")
+            if typed:
+                file.flush()
+            advance(count, count / (time.perf_counter() - began))
+    seconds = time.perf_counter() - began
+    written = f" -> {options.output}" if options.output else ""
+    print(f"{count:,} texts in {seconds:.1f} s, {count / seconds:,.0f} texts/s{written}", file=sys.stderr)
+
+
+def _write_json(
+    file: TextIO, task: "Translation", text: str, translations: "list[Translated]", alignment: bool
+) -> None:
+    rows: list[dict[str, Any]] = []
+    for one in translations:
+        row = {"text": one.text, "score": round(one.score, 6), "log_probability": round(one.log_probability, 6)}
+        if alignment and text.strip():
+            (aligned,) = task.alignments([text], [one.tokens])
+            weights = [[round(float(weight), 4) for weight in weights] for weights in aligned.weights]
+            row["alignment"] = {"source": aligned.source, "target": aligned.target, "weights": weights}
+        rows.append(row)
+    file.write(json.dumps({"source": text, "translations": rows}, ensure_ascii=False) + "\n")
