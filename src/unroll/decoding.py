@@ -156,10 +156,13 @@ def beam_search(
     done = torch.zeros(batch, dtype=torch.bool, device=device)
     for t in range(written.shape[2]):
         logits, state = advance(tokens, state, memory)
-        log_p = torch.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=-1)
-        log_p[..., list(unwritten)] = -torch.inf
-        top, place = (live.to(log_p.dtype)[..., None] + log_p).flatten(1).topk(2 * beam, dim=1)
-        parent, token = place // log_p.shape[-1], place % log_p.shape[-1]
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        log_z = logits.logsumexp(dim=-1, keepdim=True)
+        logits[..., list(unwritten)] = -torch.inf
+        # The best 2 * beam of a source are among the best 2 * beam of each of its hypotheses.
+        best, word = logits.topk(min(2 * beam, logits.shape[-1]), dim=-1)
+        top, place = (live.to(best.dtype)[..., None] + best - log_z).flatten(1).topk(2 * beam, dim=1)
+        parent, token = place // best.shape[-1], word.flatten(1).gather(1, place)
         continued = written.gather(1, parent[..., None].expand(-1, -1, written.shape[2]))
         continued[:, :, t] = token
         # At most `beam` of 2 * beam continuations end, one a hypothesis: `beam` others are left to go on.

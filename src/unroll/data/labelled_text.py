@@ -1,58 +1,37 @@
 """Texts with a class each: the format behind every text classification."""
 
-import hashlib
 import json
-from abc import abstractmethod
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
-import torch
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, PositiveInt
 from tokenizers import Tokenizer
 
-from unroll.data.base import SPLITS, Data
 from unroll.data.buckets import Buckets
-from unroll.data.tables import is_unicode
+from unroll.data.rows import RowData, Rows
 from unroll.data.tokenizing import PAD, UNKNOWN, Boundaries, Sequences, Unit, encode, fit_tokenizer, load_tokenizer
 from unroll.errors import UserError
 from unroll.truncation import Truncation
 
-Share = Annotated[float, Field(ge=0, lt=1)]
-
 _LISTED = 20  # classes that an error line names
 
 
-class Examples(NamedTuple):
-    """A split as it was read.
+class Examples(Rows):
+    """A split of texts with the names of their classes; "" where one is missing."""
 
-    Attributes:
-        texts: what is classified.
-        labels: the name of each one's class; "" where it is missing.
-        source: what it was read from, for messages.
-        unit: what `numbers` count: lines, rows.
-        numbers: the place of each in its source, from 1; None: 1, 2, 3, ...
-    """
+    @property
+    def texts(self) -> list[str]:
+        """What is classified."""
+        return self.given
 
-    texts: list[str]
-    labels: list[str]
-    source: str = ""
-    unit: str = "row"
-    numbers: list[int] | None = None
-
-    def place(self, index: int) -> str:
-        """Where one stands, for messages."""
-        number = index + 1 if self.numbers is None else self.numbers[index]
-        return f"{self.source}, {self.unit} {number}"
-
-    def take(self, rows: np.ndarray) -> "Examples":
-        """Some of them."""
-        numbers = [row + 1 if self.numbers is None else self.numbers[row] for row in rows.tolist()]
-        texts, labels = [self.texts[row] for row in rows], [self.labels[row] for row in rows]
-        return Examples(texts, labels, self.source, self.unit, numbers)
+    @property
+    def labels(self) -> list[str]:
+        """The name of each one's class."""
+        return self.wanted
 
 
 @dataclass(frozen=True)
@@ -85,7 +64,7 @@ class LabelledTextSpec:
         return int(self.tokenizer.get_vocab_size())
 
 
-class LabelledText(Data):
+class LabelledText(RowData[Examples]):
     """Texts and their classes, tokenized, in length buckets. A subclass says where they come from: `read`.
 
     Args:
@@ -95,9 +74,7 @@ class LabelledText(Data):
         truncation: not needed here: every batch holds whole texts.
         unit, vocab_size, min_count, lowercase, boundaries: see `fit_tokenizer`.
         max_length: tokens that a text may have; a longer one is an error.
-        validation_fraction, test_fraction: shares of the training texts that are drawn for a split that the source does
-            not have, of every class alike. 0 for test: there is none.
-        split_seed: of that draw. Not the run's seed: runs with different seeds are scored on the same texts.
+        **splits: see `RowData`; of every class the same share is drawn.
 
     Raises:
         UserError: see `prepare_data`.
@@ -115,11 +92,9 @@ class LabelledText(Data):
         lowercase: bool,
         boundaries: Boundaries,
         max_length: PositiveInt,
-        validation_fraction: Annotated[float, Field(gt=0, lt=1)],
-        test_fraction: Share,
-        split_seed: NonNegativeInt,
+        **splits: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(**splits)
         self.batch_size = batch_size
         self.batch_tokens = batch_tokens
         self.eval_batch_size = eval_batch_size
@@ -129,21 +104,8 @@ class LabelledText(Data):
         self.lowercase = lowercase
         self.boundaries: Boundaries = boundaries
         self.max_length = max_length
-        self.validation_fraction = validation_fraction
-        self.test_fraction = test_fraction
-        self.split_seed = split_seed
-        self._seed = torch.initial_seed() % 2**31  # the run's, the same in every process: the order of the texts
-        self._notes: list[str] = []
 
-    @abstractmethod
-    def read(self) -> dict[str, Examples]:
-        """The splits that the source has, "train" among them.
-
-        Raises:
-            UserError: it cannot be read.
-        """
-
-    @cached_property
+    @property
     def examples(self) -> dict[str, Examples]:
         """The splits as texts and names of classes, checked.
 
@@ -151,15 +113,46 @@ class LabelledText(Data):
             UserError: an empty split, an empty text, a missing label, labels that are no classes, one class only, a class
                 that train lacks.
         """
-        splits = {split: examples for split, examples in self.read().items() if split in SPLITS}
-        for split, examples in splits.items():
-            _check(split, examples)
-        for split, share in (("test", self.test_fraction), ("validation", self.validation_fraction)):
-            if split not in splits and share:
-                splits["train"], splits[split] = _draw(splits["train"], split, share, self.split_seed)
-                count = len(splits[split].texts)
-                self._notes.append(f"{split}: {count:,} texts drawn from train, of every class the same share")
-        return {split: splits[split] for split in SPLITS if split in splits}
+        return self.rows
+
+    def check(self, split: str, rows: Examples) -> None:
+        if not rows.texts:
+            raise UserError(f"{rows.source}: the {split} split has no texts")
+        for index, (text, label) in enumerate(zip(rows.texts, rows.labels, strict=True)):
+            if not text.strip():
+                raise UserError(f"{rows.place(index)}: the text is empty: take the row out")
+            if not label:
+                raise UserError(f"{rows.place(index)}: the label is missing: fill it in, or take the row out")
+        counts = Counter(rows.labels)
+        numbers = {label: _number(label) for label in counts}
+        if all(number is not None for number in numbers.values()):
+            for index, label in enumerate(rows.labels):
+                if not label.lstrip("+-").isdigit():
+                    raise UserError(
+                        f"{rows.place(index)}: the label {label} is no class but a measure: write whole numbers or names, "
+                        "each its own class"
+                    )
+        if split == "train" and len(counts) > 50 and len(counts) > len(rows.labels) / 2:
+            raise UserError(
+                f"{rows.source}: {len(counts):,} different labels for {len(rows.labels):,} texts are no classes: "
+                "is it the right column?"
+            )
+
+    def draw(self, rows: Examples, split: str, share: float) -> tuple[np.ndarray, np.ndarray]:
+        from sklearn.model_selection import train_test_split
+
+        for label, count in Counter(rows.labels).items():
+            if count < 2:
+                raise UserError(
+                    f"{rows.source}: the class {label} has one text only: none can be drawn for {split}; take the class "
+                    f"out, or give a file of its own for {split}"
+                )
+        numbers = np.arange(len(rows.texts))
+        try:
+            left, drawn = train_test_split(numbers, test_size=share, random_state=self.split_seed, stratify=rows.labels)
+        except ValueError as error:
+            raise UserError(f"{rows.source}: too few texts to draw {share:.0%} for {split}: {error}") from None
+        return left, drawn
 
     @cached_property
     def spec(self) -> LabelledTextSpec:
@@ -179,7 +172,7 @@ class LabelledText(Data):
         (folder / "tokenizer.json").write_text(self.spec.tokenizer_json, encoding="utf-8")
         labels = {"labels": self.spec.labels, "counts": self.spec.counts}
         (folder / "labels.json").write_text(json.dumps(labels, ensure_ascii=False), encoding="utf-8")
-        (folder / "fingerprint").write_text(self._fingerprint)
+        (folder / "fingerprint").write_text(self.fingerprint)
 
     @staticmethod
     def load_spec(folder: Path) -> LabelledTextSpec:
@@ -206,31 +199,6 @@ class LabelledText(Data):
                     )
         counts = Counter(self.examples["train"].labels)
         self.__dict__["spec"] = replace(spec, counts=tuple(counts[label] for label in spec.labels))
-
-    def is_unchanged(self, folder: Path) -> bool:
-        return self.stored_fingerprint(folder) == self._fingerprint
-
-    @cached_property
-    def _fingerprint(self) -> str:
-        digest = hashlib.sha256()
-        for split, examples in self.examples.items():
-            digest.update(f"\0{split}\0".encode())
-            for text, label in zip(examples.texts, examples.labels, strict=True):
-                digest.update(f"{label}\0{text}\0".encode("utf-8", "surrogatepass"))
-        return digest.hexdigest()
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        return tuple(self.examples)
-
-    def prepare_data(self) -> None:
-        """Read, check, tokenize.
-
-        Raises:
-            UserError: the texts or their labels are not in order; see `examples`.
-        """
-        for split in self.splits:
-            self.encoded(split)
 
     def encoded(self, split: str) -> tuple[Sequences, np.ndarray]:
         """The tokens of a split's texts and their classes."""
@@ -317,32 +285,6 @@ class LabelledText(Data):
         )
 
 
-def _check(split: str, examples: Examples) -> None:
-    if not examples.texts:
-        raise UserError(f"{examples.source}: the {split} split has no texts")
-    for index, (text, label) in enumerate(zip(examples.texts, examples.labels, strict=True)):
-        if not is_unicode(text) or not is_unicode(label):
-            raise UserError(f"{examples.place(index)}: has half a character (a lone surrogate): repair the row")
-        if not text.strip():
-            raise UserError(f"{examples.place(index)}: the text is empty: take the row out")
-        if not label:
-            raise UserError(f"{examples.place(index)}: the label is missing: fill it in, or take the row out")
-    counts = Counter(examples.labels)
-    numbers = {label: _number(label) for label in counts}
-    if all(number is not None for number in numbers.values()):
-        for index, label in enumerate(examples.labels):
-            if not label.lstrip("+-").isdigit():
-                raise UserError(
-                    f"{examples.place(index)}: the label {label} is no class but a measure: write whole numbers or names, "
-                    "each its own class"
-                )
-    if split == "train" and len(counts) > 50 and len(counts) > len(examples.labels) / 2:
-        raise UserError(
-            f"{examples.source}: {len(counts):,} different labels for {len(examples.labels):,} texts are no classes: "
-            "is it the right column?"
-        )
-
-
 def _number(label: str) -> float | None:
     try:
         return float(label)
@@ -355,24 +297,6 @@ def _in_order(labels: Counter[str]) -> tuple[str, ...]:
     if all(_number(label) is not None for label in labels):
         return tuple(sorted(labels, key=lambda label: (float(label), label)))
     return tuple(sorted(labels))
-
-
-def _draw(examples: Examples, split: str, share: float, seed: int) -> tuple[Examples, Examples]:
-    """What is left, and a share of it, of every class alike."""
-    from sklearn.model_selection import train_test_split
-
-    for label, count in Counter(examples.labels).items():
-        if count < 2:
-            raise UserError(
-                f"{examples.source}: the class {label} has one text only: none can be drawn for {split}; take the class "
-                f"out, or give a file of its own for {split}"
-            )
-    rows = np.arange(len(examples.texts))
-    try:
-        rest, drawn = train_test_split(rows, test_size=share, random_state=seed, stratify=examples.labels)
-    except ValueError as error:
-        raise UserError(f"{examples.source}: too few texts to draw {share:.0%} for {split}: {error}") from None
-    return examples.take(np.sort(rest)), examples.take(np.sort(drawn))
 
 
 def _listed(labels: tuple[str, ...]) -> str:

@@ -1,23 +1,20 @@
 """Texts and their translations: the format behind everything that turns one sequence into another of its own length."""
 
-import hashlib
 import json
-from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, PositiveInt
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from unroll.data.base import SPLITS, Data
 from unroll.data.batches import Batches
+from unroll.data.rows import RowData, Rows
 from unroll.data.subwords import BEGIN, END, UNWRITTEN, Subword, fit_subwords
-from unroll.data.tables import is_unicode
 from unroll.data.tokenizing import PAD, UNKNOWN, Sequences, encode, load_tokenizer
 from unroll.errors import UserError
 from unroll.truncation import Truncation
@@ -25,33 +22,18 @@ from unroll.truncation import Truncation
 _TOKENIZERS = ("source_tokenizer.json", "target_tokenizer.json")
 
 
-class Pairs(NamedTuple):
-    """A split as it was read.
+class Pairs(Rows):
+    """A split of texts and their translations."""
 
-    Attributes:
-        sources: what is translated.
-        targets: the translation of each.
-        source: what it was read from, for messages.
-        unit: what `numbers` count: lines, rows.
-        numbers: the place of each in its source, from 1; None: 1, 2, 3, ...
-    """
+    @property
+    def sources(self) -> list[str]:
+        """What is translated."""
+        return self.given
 
-    sources: list[str]
-    targets: list[str]
-    source: str = ""
-    unit: str = "row"
-    numbers: list[int] | None = None
-
-    def place(self, index: int) -> str:
-        """Where one stands, for messages."""
-        number = index + 1 if self.numbers is None else self.numbers[index]
-        return f"{self.source}, {self.unit} {number}"
-
-    def take(self, rows: np.ndarray) -> "Pairs":
-        """Some of them."""
-        numbers = [row + 1 if self.numbers is None else self.numbers[row] for row in rows.tolist()]
-        sources, targets = [self.sources[row] for row in rows], [self.targets[row] for row in rows]
-        return Pairs(sources, targets, self.source, self.unit, numbers)
+    @property
+    def targets(self) -> list[str]:
+        """The translation of each."""
+        return self.wanted
 
 
 @dataclass(frozen=True)
@@ -181,7 +163,7 @@ class PairBatches(Batches):
         )
 
 
-class ParallelText(Data):
+class ParallelText(RowData[Pairs]):
     """Pairs of texts, tokenized, in batches of like lengths. A subclass says where they come from: `read`.
 
     Args:
@@ -193,9 +175,7 @@ class ParallelText(Data):
         joint: one tokenizer for both sides.
         max_length: tokens that a side of a training pair may have; longer pairs are left out, and counted.
         max_ratio: how many times as long as the other a side of a training pair may be; None: any.
-        validation_fraction, test_fraction: shares of the training pairs that are drawn for a split that the source does
-            not have. 0 for test: there is none.
-        split_seed: of that draw. Not the run's seed: runs with different seeds are scored on the same pairs.
+        **splits: see `RowData`.
 
     Raises:
         UserError: see `prepare_data`.
@@ -215,11 +195,9 @@ class ParallelText(Data):
         joint: bool,
         max_length: PositiveInt,
         max_ratio: Annotated[float, Field(ge=1)] | None,
-        validation_fraction: Annotated[float, Field(gt=0, lt=1)],
-        test_fraction: Annotated[float, Field(ge=0, lt=1)],
-        split_seed: NonNegativeInt,
+        **splits: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(**splits)
         self.source_lang = source_lang
         self.target_lang = target_lang
         self.batch_tokens = batch_tokens
@@ -231,35 +209,30 @@ class ParallelText(Data):
         self.joint = joint
         self.max_length = max_length
         self.max_ratio = max_ratio
-        self.validation_fraction = validation_fraction
-        self.test_fraction = test_fraction
-        self.split_seed = split_seed
-        self._seed = torch.initial_seed() % 2**31  # the run's, the same in every process: the order of the pairs
-        self._notes: list[str] = []
 
-    @abstractmethod
-    def read(self) -> dict[str, Pairs]:
-        """The splits that the source has, "train" among them.
-
-        Raises:
-            UserError: it cannot be read.
-        """
-
-    @cached_property
+    @property
     def pairs(self) -> dict[str, Pairs]:
         """The splits as texts, checked.
 
         Raises:
             UserError: an empty split, an empty side, half a character.
         """
-        splits = {split: pairs for split, pairs in self.read().items() if split in SPLITS}
-        for split, pairs in splits.items():
-            _check(split, pairs)
-        for split, share in (("test", self.test_fraction), ("validation", self.validation_fraction)):
-            if split not in splits and share:
-                splits["train"], splits[split] = _draw(splits["train"], split, share, self.split_seed)
-                self._notes.append(f"{split}: {len(splits[split].sources):,} pairs drawn from train")
-        return {split: splits[split] for split in SPLITS if split in splits}
+        return self.rows
+
+    def check(self, split: str, rows: Pairs) -> None:
+        if not rows.sources:
+            raise UserError(f"{rows.source}: the {split} split has no pairs")
+        for side, texts in (("source", rows.sources), ("target", rows.targets)):
+            for index, text in enumerate(texts):
+                if not text.strip():
+                    raise UserError(f"{rows.place(index)}: the {side} side is empty: take the pair out")
+
+    def draw(self, rows: Pairs, split: str, share: float) -> tuple[np.ndarray, np.ndarray]:
+        count = round(len(rows.sources) * share)
+        if not 0 < count < len(rows.sources):
+            raise UserError(f"{rows.source}: too few pairs to draw {share:.0%} of {len(rows.sources)} for {split}")
+        order = np.random.default_rng(self.split_seed).permutation(len(rows.sources))
+        return order[count:], order[:count]
 
     @cached_property
     def spec(self) -> ParallelTextSpec:
@@ -281,7 +254,7 @@ class ParallelText(Data):
             (folder / name).write_text(written, encoding="utf-8")
         languages = {"source": spec.source_lang, "target": spec.target_lang}
         (folder / "languages.json").write_text(json.dumps(languages, ensure_ascii=False), encoding="utf-8")
-        (folder / "fingerprint").write_text(self._fingerprint)
+        (folder / "fingerprint").write_text(self.fingerprint)
 
     @staticmethod
     def load_spec(folder: Path) -> ParallelTextSpec:
@@ -305,31 +278,6 @@ class ParallelText(Data):
                 f"{spec.source_lang} -> {spec.target_lang}"
             )
         self.__dict__["spec"] = spec
-
-    def is_unchanged(self, folder: Path) -> bool:
-        return self.stored_fingerprint(folder) == self._fingerprint
-
-    @cached_property
-    def _fingerprint(self) -> str:
-        digest = hashlib.sha256()
-        for split, pairs in self.pairs.items():
-            digest.update(f"\0{split}\0".encode())
-            for source, target in zip(pairs.sources, pairs.targets, strict=True):
-                digest.update(f"{source}\0{target}\0".encode())
-        return digest.hexdigest()
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        return tuple(self.pairs)
-
-    def prepare_data(self) -> None:
-        """Read, check, tokenize.
-
-        Raises:
-            UserError: the texts are not in order; see `pairs`.
-        """
-        for split in self.splits:
-            self.encoded(split)
 
     def encoded(self, split: str) -> tuple[Sequences, Sequences]:
         """The tokens of both sides of a split."""
@@ -403,26 +351,6 @@ class ParallelText(Data):
         return PairBatches(
             sources, targets, references, self.eval_batch_tokens, rank=self.rank, world_size=self.world_size
         )
-
-
-def _check(split: str, pairs: Pairs) -> None:
-    if not pairs.sources:
-        raise UserError(f"{pairs.source}: the {split} split has no pairs")
-    for index, sides in enumerate(zip(pairs.sources, pairs.targets, strict=True)):
-        for side, text in zip(("source", "target"), sides, strict=True):
-            if not is_unicode(text):
-                raise UserError(f"{pairs.place(index)}: the {side} has half a character (a lone surrogate): repair it")
-            if not text.strip():
-                raise UserError(f"{pairs.place(index)}: the {side} side is empty: take the pair out")
-
-
-def _draw(pairs: Pairs, split: str, share: float, seed: int) -> tuple[Pairs, Pairs]:
-    """What is left, and a share of it."""
-    count = round(len(pairs.sources) * share)
-    if not 0 < count < len(pairs.sources):
-        raise UserError(f"{pairs.source}: too few pairs to draw {share:.0%} of {len(pairs.sources)} for {split}")
-    order = np.random.default_rng(seed).permutation(len(pairs.sources))
-    return pairs.take(np.sort(order[count:])), pairs.take(np.sort(order[:count]))
 
 
 def begun(target: Tensor) -> Tensor:
