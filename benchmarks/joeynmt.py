@@ -67,7 +67,7 @@ def ours(folder: Path, sources: list[str]) -> dict[str, float]:
     subprocess.run([*command, *budget, *rest], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     summary = json.loads((folder / "summary.json").read_text())
     free_speed()
-    task = load(folder)
+    task = load(folder, "last")
     began = time.perf_counter()
     found = task.translate(sources, BEAM)
     seconds = time.perf_counter() - began

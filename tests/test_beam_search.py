@@ -178,3 +178,12 @@ def test_samples_follow_the_models_probabilities():
         for item in found[row][:20]:
             ended = [*item.tokens, END] if len(item.tokens) < limit else item.tokens
             assert item.log_probability == pytest.approx(model.log_probability(row, ended), rel=1e-5)
+
+
+def test_a_model_that_says_nan_writes_nothing():
+    def advance(tokens, state, memory):
+        return torch.full((*tokens.shape, WORDS), math.nan), state
+
+    found = beam_search(advance, torch.zeros(2, 1), (), torch.tensor([4, 2]), 3, BEGIN, END)
+    assert [[item.tokens for item in row] for row in found] == [[[]], [[]]]
+    assert all(math.isnan(row[0].score) for row in found)

@@ -55,3 +55,16 @@ def test_half_precision_costs_no_more_than_its_rounding(inputs):
     one, other = (torch.autograd.grad(loss, x)[0] for loss in (ours, exact))
     assert one.dtype == torch.float32
     torch.testing.assert_close(one, other, rtol=0.05, atol=2e-3)
+
+
+def test_float16_loses_no_small_gradients():
+    """Over many rows and classes each is far below what float16 can hold; the loss scale comes too late for them."""
+    x, weight, bias = torch.randn(2048, 8), torch.randn(3000, 8), torch.zeros(3000)
+    wanted = [tensor.requires_grad_() for tensor in (x, weight, bias)]
+    target = torch.randint(3000, (2048,))
+    exact = torch.autograd.grad(2**16 * F.cross_entropy(F.linear(x, weight, bias), target), wanted)
+    with torch.autocast("cpu", torch.float16):
+        loss = linear_cross_entropy(x, weight, bias, target)
+    for ours, theirs in zip(torch.autograd.grad(2**16 * loss, wanted), exact, strict=True):
+        assert ours.isfinite().all()
+        assert (ours - theirs).norm() < 5e-3 * theirs.norm()

@@ -230,3 +230,16 @@ def test_tied_weights_are_one():
     model = network(tie_embeddings="target")
     assert model.output.weight is model.target_embedding.weight
     assert model.source_embedding is not model.target_embedding
+
+
+@pytest.mark.parametrize("feed", ["token", "distribution"])
+def test_what_is_fed_back_does_not_reach_over_the_horizon(feed):
+    model = network("gru", attention="none", horizon=2)
+    source, lengths, target = batch()
+    memory, state = model.encode(source, lengths)
+    first = state[0][0].detach().requires_grad_()
+    o = model.decode_sampled(begun(target), ((first,), state[1]), memory, 0.0, feed)
+    reached = [torch.autograd.grad(o_t.sum(), first, retain_graph=True, allow_unused=True)[0] for o_t in o]
+    assert [gradient is not None and bool(gradient.any()) for gradient in reached] == [True] * 2 + [False] * (
+        len(o) - 2
+    )

@@ -1,6 +1,9 @@
 """Pairs of texts: what is read, what is refused, and how they lie in batches."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -72,6 +75,36 @@ def test_text_comes_back_from_its_tokens(unit):
 def test_bytes_leave_nothing_unknown_and_capitals_can_be_left_out():
     tokenizer = fit_subwords(ENGLISH, "bpe", 300, 1, True)
     assert decode(tokenizer, [encode(tokenizer, ["Ünïcode 漢字"])[0].tolist()]) == ["ünïcode 漢字"]
+
+
+def test_what_a_model_writes_is_one_line():
+    tokenizer = fit_subwords(ENGLISH, "bpe", 300, 1, False)
+    tokens = encode(tokenizer, ["The cat", "sleeps"])
+    newline = encode(tokenizer, ["a\tb"])[0].tolist()
+    assert decode(tokenizer, [[*tokens[0].tolist(), *newline]]) == ["The cat a b"]
+
+
+def test_unknown_words_are_words_of_their_own():
+    tokenizer = fit_subwords(ENGLISH, "words", 300, 1, False)
+    tokens = encode(tokenizer, ["The zebra zebra sleeps now."])[0].tolist()
+    assert words_of(tokenizer, [*tokens, END]) == (
+        ["The", "<unk>", "<unk>", "sleeps", "now.", "</s>"],
+        [0, 1, 2, 3, 4, 4, 5],
+    )
+
+
+def test_every_process_has_the_same_unigram_pieces():
+    program = (
+        "import hashlib; from unroll.data.subwords import fit_subwords; from test_parallel_text import ENGLISH, FRENCH; "
+        "written = fit_subwords(ENGLISH + FRENCH, 'unigram', 90, 1, False).to_str(); "
+        "print(hashlib.sha256(written.encode()).hexdigest())"
+    )
+    command = [sys.executable, "-c", program]
+    found = {
+        subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True).stdout
+        for _ in range(4)
+    }
+    assert len(found) == 1
 
 
 # Reading
@@ -146,6 +179,14 @@ def test_the_hubs_own_format_of_translations(tmp_path):
     assert refusal(same) == "data.source_lang and data.target_lang are the same, de"
 
 
+def test_rows_without_translation_are_told(tmp_path):
+    rows = [{"translation": {"de": f"wort {number}", "en": f"word {number}"}} for number in range(40)]
+    rows[3] = {"translation": None}
+    datasets.Dataset.from_list(rows).to_parquet(tmp_path / "train.parquet")
+    data = build_data(composed("task=translation", "data=wmt14", f"data.path={tmp_path}", "data.config_name=null"))
+    assert refusal(data).endswith("train, row 4: the source side is empty: take the pair out")
+
+
 # What is refused
 
 
@@ -181,7 +222,7 @@ def test_bad_tables(tmp_path):
         "data.source and data.target are the same column, en"
     )
     assert "there is no column de" in refusal(table(path, "data.source=en", "data.target=de"))
-    expected = "the train split: give data.source_path and data.target_path, or data.path"
+    expected = "the train split: give either data.source_path and data.target_path, or data.path"
     assert refusal(table(path, "data.source_path=x")) == expected
     expected = "data=parallel_files: give data.source_path and data.target_path, or data.path for a table"
     assert refusal(build_data(composed("task=translation", "data=parallel_files"))) == expected

@@ -14,6 +14,7 @@ from conftest import composed, door
 import unroll
 from unroll.building import build_data, build_task
 from unroll.checkpoint import read_checkpoint
+from unroll.errors import UsageError
 from unroll.insight.alignments import by_words
 from unroll.job import run
 
@@ -113,8 +114,8 @@ def test_lines_in_lines_out(learnt, tmp_path):
     lines = [pair[0] for pair in PAIRS[::7]]
     lines.insert(2, "")
     lines.insert(5, "   ")
-    (tmp_path / "in.txt").write_text("\n".join(lines) + "\n")
-    result = door("predict.py", str(learnt), "--input", str(tmp_path / "in.txt"), "--output", str(tmp_path / "out.txt"))
+    (tmp_path / "in.en").write_text("\n".join(lines) + "\n")
+    result = door("predict.py", str(learnt), "--input", str(tmp_path / "in.en"), "--output", str(tmp_path / "out.txt"))
     assert result.returncode == 0, result.stderr
     partner = dict(PAIRS)
     assert (tmp_path / "out.txt").read_text().splitlines() == [partner.get(line, "") for line in lines]
@@ -171,6 +172,11 @@ def test_drawn_translations_repeat_by_seed(learnt):
         (["--alignment", "--format", "txt", "--text", "a"], "--alignment: has no place in plain lines"),
         (["--beam", "0"], "argument --beam: 0 is not above 0"),
         (["--input", "nowhere.txt"], "nowhere.txt: there is no such file"),
+        (["--length-penalty", "10000"], "10000 is not from 0 to 10"),
+        (["--temperature", "0"], "0 is not from 0.01 to 100"),
+        (["--seed", "1", "--text", "a"], "--seed: nothing is drawn without --temperature"),
+        (["--beam", "1", "--nbest", "3"], "--nbest 3: a beam of 1 finds no more than that"),
+        (["--column", "text"], "--column text: standard input has lines, not columns"),
     ],
 )
 def test_bad_options(learnt, options, expected):
@@ -230,6 +236,16 @@ def test_scheduled_sampling_learns_and_resumes(tmp_path, feed):
     )
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     assert json.loads((tmp_path / "two/summary.json").read_text())["metrics"]["val/perplexity"] < 50  # a guess: 300
+
+
+def test_one_matrix_for_two_vocabularies_is_refused(tmp_path):
+    """Also where both have the same number of tokens."""
+    config = composed(*write_pairs(tmp_path), "data.joint=false", "task.tie_embeddings=all", "data.vocab_size=262")
+    data = build_data(config)
+    with pytest.raises(
+        UsageError, match=r"task\.tie_embeddings=all needs one vocabulary for both sides: data\.joint=true"
+    ):
+        build_task(config, data.spec)
 
 
 def test_without_attention_nothing_is_aligned(tmp_path):

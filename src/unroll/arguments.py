@@ -2,6 +2,7 @@
 
 import argparse
 import math
+from collections.abc import Callable
 
 
 def positive(written: str) -> int:
@@ -25,4 +26,36 @@ def share(written: str) -> float:
     value = float(written)
     if not 0 < value <= 1:
         raise argparse.ArgumentTypeError(f"{written} is not above 0 and at most 1")
+    return value
+
+
+def between(least: float, most: float) -> Callable[[str], float]:
+    """A number in this range."""
+
+    def number(written: str) -> float:
+        value = float(written)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{written} is not from {least:g} to {most:g}")
+        return value
+
+    return number
+
+
+def up_to(most: int) -> Callable[[str], int]:
+    """A whole number from 1 up to this."""
+
+    def number(written: str) -> int:
+        value = positive(written)
+        if value > most:
+            raise argparse.ArgumentTypeError(f"{written} is more than {most}")
+        return value
+
+    return number
+
+
+def seed(written: str) -> int:
+    """What a random generator takes."""
+    value = int(written)
+    if not 0 <= value < 2**63:
+        raise argparse.ArgumentTypeError(f"{written} is not from 0 to 2^63 - 1")
     return value

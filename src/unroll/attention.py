@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from unroll.errors import UsageError
 from unroll.late_gradient import late
 
+_AT_ONCE = 2**24  # numbers of additive attention in memory, where nothing is kept for a backward pass
+
 Score = Literal["additive", "dot", "general"]
 
 
@@ -75,7 +77,13 @@ class Additive(Attention):
 
     def scorer(self, keys: Tensor) -> Callable[[Tensor], Tensor]:
         W = late(self.W.weight)
-        return lambda query: torch.tanh(F.linear(query, W)[:, :, None] + keys[:, None]) @ self.v
+
+        def score(query: Tensor) -> Tensor:
+            # Not all queries of a long text at once: each takes batch * time * query_size numbers.
+            parts = F.linear(query, W).split(max(1, _AT_ONCE // keys.numel()), dim=1)
+            return torch.cat([torch.tanh(part[:, :, None] + keys[:, None]) @ self.v for part in parts], dim=1)
+
+        return score
 
 
 class Dot(Attention):

@@ -67,22 +67,24 @@ class _LinearCrossEntropy(torch.autograd.Function):
                     total -= label_smoothing / classes * logits.sum()
                 if d_x is None or d_weight is None or d_bias is None:
                     continue
-                # d loss / d logits = softmax - smoothed target, over the number of rows.
+                # rows * d loss / d logits = softmax - smoothed target: float16 could not hold it over the number of rows.
                 d = logits.sub_(log_z).exp_()
                 if label_smoothing:
                     d -= label_smoothing / classes
                 d.scatter_add_(1, right, torch.full_like(told, label_smoothing - 1))
-                d = d.div_(rows).to(kind)
+                d = d.to(kind)
                 d_x[start : start + size] = d @ W
                 if kind == d_weight.dtype:
                     d_weight.addmm_(d.t(), part)
                 else:
                     d_weight += d.t() @ part
-                d_bias += d.sum(0)
+                d_bias += d.sum(0, dtype=exact)
             ctx.save_for_backward(d_x, d_weight, d_bias)
+            ctx.rows = rows
             return total / rows
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_loss: Tensor) -> Any:
-        return *(gradient * d_loss.to(gradient.dtype) for gradient in ctx.saved_tensors), None, None, None, None
+        scale = d_loss / ctx.rows
+        return *((gradient * scale).to(gradient.dtype) for gradient in ctx.saved_tensors), None, None, None, None

@@ -96,7 +96,7 @@ class Hypothesis(NamedTuple):
 
     Attributes:
         tokens: without the end.
-        log_probability: the model's, of these tokens and the end (in nats).
+        log_probability: the model's, of these tokens and the end, if it has one and was not cut (in nats).
         score: that, with the length penalty: what hypotheses are ranked by.
     """
 
@@ -139,7 +139,8 @@ def beam_search(
         n_best: hypotheses returned, at most `beam`.
 
     Returns:
-        For each source its best hypotheses, the best first: `n_best` of them, or as many as were found.
+        For each source its best hypotheses, the best first: `n_best` of them, or as many as were found; an empty one of
+        score NaN where the model says nothing but NaN.
     """
     batch, device = len(max_lengths), max_lengths.device
     found: list[list[Hypothesis]] = [[] for _ in range(batch)]
@@ -209,7 +210,8 @@ def sample(
     top_p: float | None = None,
     generator: torch.Generator | None = None,
 ) -> list[list[Hypothesis]]:
-    """As `beam_search`, but drawn: `count` hypotheses a source, each by itself; their score is their log-probability.
+    """As `beam_search`, but drawn: `count` hypotheses a source, each by itself; their score is their log-probability,
+    and the best comes first. What is drawn for one source does hang on the others: they share the generator.
 
     Args:
         advance, state, memory, max_lengths, begin, end, unwritten: see `beam_search`.
@@ -233,13 +235,12 @@ def sample(
         written[:, :, t] = tokens
         if bool((tokens == end).all()):
             break
-    return [
-        [
-            Hypothesis([*row, end][: [*row, end].index(end)], score, score)
-            for row, score in zip(rows, scores, strict=True)
-        ]
-        for rows, scores in zip(written.tolist(), total.tolist(), strict=True)
-    ]
+    found = []
+    for rows, scores in zip(written.tolist(), total.tolist(), strict=True):
+        drawn = [(score, [*row, end]) for row, score in zip(rows, scores, strict=True)]
+        drawn.sort(key=lambda pair: -pair[0])
+        found.append([Hypothesis(row[: row.index(end)], score, score) for score, row in drawn])
+    return found
 
 
 class _Ended(NamedTuple):
@@ -282,4 +283,4 @@ class _Ended(NamedTuple):
             if score > -math.inf:
                 tokens = [*tokens, end]
                 found.append(Hypothesis(tokens[: tokens.index(end)], log_probability, score))
-        return found
+        return found or [Hypothesis([], math.nan, math.nan)]  # of a model that says nothing but NaN

@@ -32,6 +32,7 @@ _OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.
     errno.ENAMETOOLONG,
     errno.ELOOP,
     errno.EIO,
+    errno.ENOENT,
 }
 
 

@@ -38,7 +38,7 @@ def check_excluding(options: argparse.Namespace, *pairs: tuple[str, str]) -> Non
         UsageError: they are.
     """
     for given, other in pairs:
-        if getattr(options, given) and getattr(options, other) is not None:
+        if all(getattr(options, name) not in (None, False) for name in (given, other)):
             raise UsageError(f"--{given} and --{other}: give one of them")
 
 
@@ -77,6 +77,8 @@ def _read(options: argparse.Namespace) -> Iterator[str]:
     if options.text is not None:
         yield from options.text
     elif options.input is None:
+        if options.column is not None:
+            raise UsageError(f"--column {options.column}: standard input has lines, not columns")
         if sys.stdin is None:
             raise UsageError("there is no standard input: give --text or --input")
         if sys.stdin.isatty():
@@ -129,11 +131,11 @@ def opened_output(path: Path | None) -> Iterator[TextIO]:
         yield sys.stdout
         sys.stdout.flush()
         return
-    path = path.resolve()  # what a link points to is what is meant
     if path.exists() and not path.is_file():  # a pipe or a device is written to, not replaced
         with path.open("w", encoding="utf-8", newline="") as file:
             yield file
         return
+    path = path.resolve()  # what a link points to is what is meant
     with written_whole(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
         yield file
 

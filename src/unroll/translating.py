@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import torch
 
-from unroll.arguments import at_least_zero, positive
+from unroll.arguments import between, seed, up_to
 from unroll.errors import UsageError
 from unroll.streaming import (
     add_input_arguments,
@@ -39,14 +39,14 @@ def add_translating_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the output: a translation a line, or all there is to tell (default: by its name, else txt)",
     )
     parser.add_argument(
-        "--beam", type=positive, metavar="B", help="hypotheses to search (default: the run's beam_size)"
+        "--beam", type=up_to(1000), metavar="B", help="hypotheses to search (default: the run's beam_size)"
     )
-    parser.add_argument("--nbest", type=positive, metavar="N", help="the N best of each, with their scores")
-    parser.add_argument("--length-penalty", type=at_least_zero, metavar="A", help="0 favours short ones")
+    parser.add_argument("--nbest", type=up_to(1000), metavar="N", help="the N best of each, with their scores")
+    parser.add_argument("--length-penalty", type=between(0, 10), metavar="A", help="0 favours short ones")
     parser.add_argument(
-        "--temperature", type=at_least_zero, metavar="T", help="draw at this temperature, in place of a search"
+        "--temperature", type=between(0.01, 100), metavar="T", help="draw at this temperature, in place of a search"
     )
-    parser.add_argument("--seed", type=int, help="of what is drawn")
+    parser.add_argument("--seed", type=seed, help="of what is drawn")
     parser.add_argument(
         "--alignment", action="store_true", help="which source words each word was made from, too (as JSON lines)"
     )
@@ -58,7 +58,15 @@ def translate_stream(task: "Translation", options: argparse.Namespace) -> None:
     Raises:
         UserError: something is wrong with the input, or with the output's name.
     """
-    check_excluding(options, ("text", "input"), ("text", "column"), ("temperature", "beam"))
+    check_excluding(
+        options, ("text", "input"), ("text", "column"), ("temperature", "beam"), ("temperature", "length_penalty")
+    )
+    if options.seed is not None and options.temperature is None:
+        raise UsageError("--seed: nothing is drawn without --temperature")
+    if options.beam is not None and options.nbest is not None and options.nbest > options.beam:
+        raise UsageError(
+            f"--nbest {options.nbest}: a beam of {options.beam} finds no more than that; make --beam larger"
+        )
     check_output(options.output)
     by_name = options.output is not None and options.output.suffix in (".jsonl", ".ndjson")
     kind = options.format or ("jsonl" if by_name or options.alignment else "txt")

@@ -1,5 +1,6 @@
 """Translations from the Hugging Face Hub, or from a local folder in the same layout."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +51,14 @@ class HubParallelText(ParallelText):
 
     def _read(self, split: str, rows: Any) -> Pairs:
         source = f"{self.source}, {split}"
-        nested = _NESTED in rows.column_names
-        languages = list(rows[0][_NESTED]) if nested and len(rows) else rows.column_names
+        nested = isinstance(rows.features.get(_NESTED), Mapping)
+        languages = list(rows.features[_NESTED] if nested else rows.column_names)
         for key, language in (("source_lang", self.source_lang), ("target_lang", self.target_lang)):
             if language not in languages:
                 raise UserError(f"{source}: has no data.{key}={language}; {did_you_mean(language, sorted(languages))}")
         sides = []
         for language in (self.source_lang, self.target_lang):
-            texts = [row[language] for row in rows[_NESTED]] if nested else rows[language][:]
+            texts = [(row or {}).get(language) for row in rows[_NESTED]] if nested else rows[language][:]
             for number, text in enumerate(texts, start=1):
                 if text is not None and not isinstance(text, str):
                     raise UserError(f"{source}, row {number}, column {language}: {text!r} is not a text")

@@ -58,7 +58,8 @@ class ParallelFiles(ParallelText):
             given = [file for file in self.files[split] if file is not None]
             if len(given) == 1 or (given and self.tables[split] is not None):
                 raise UsageError(
-                    f"the {split} split: give data.{prefix}source_path and data.{prefix}target_path, or data.{prefix}path"
+                    f"the {split} split: give either data.{prefix}source_path and data.{prefix}target_path, or "
+                    f"data.{prefix}path"
                 )
         if self.tables["train"] is None and self.files["train"][0] is None:
             raise UsageError(

@@ -230,7 +230,10 @@ class ParallelText(RowData[Pairs]):
     def draw(self, rows: Pairs, split: str, share: float) -> tuple[np.ndarray, np.ndarray]:
         count = round(len(rows.sources) * share)
         if not 0 < count < len(rows.sources):
-            raise UserError(f"{rows.source}: too few pairs to draw {share:.0%} of {len(rows.sources)} for {split}")
+            raise UserError(
+                f"{rows.source}: too few pairs to draw {share:.0%} of {len(rows.sources)} for {split}: give more, or a "
+                f"{split} split of their own"
+            )
         order = np.random.default_rng(self.split_seed).permutation(len(rows.sources))
         return order[count:], order[:count]
 

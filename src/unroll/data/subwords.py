@@ -1,11 +1,13 @@
 """From texts to tokens and back again, by the `tokenizers` library: byte-level BPE, unigram pieces, or words."""
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from unroll.data.tokenizing import PAD, UNKNOWN
+from unroll.errors import UserError
 
 Subword = Literal["bpe", "unigram", "words"]
 
@@ -30,6 +32,9 @@ def fit_subwords(texts: Iterable[str], unit: Subword, vocab_size: int, min_count
         vocab_size: tokens at most, the four special ones among them.
         min_count: how often a pair of `bpe` or a word must occur.
         lowercase: whether capitals become small letters.
+
+    Raises:
+        UserError: the library cannot make one, of too few tokens say.
     """
     common: dict[str, Any] = {"vocab_size": vocab_size, "special_tokens": _SPECIAL, "show_progress": False}
     trainer: trainers.Trainer
@@ -58,24 +63,41 @@ def fit_subwords(texts: Iterable[str], unit: Subword, vocab_size: int, min_count
     if lowercase:
         steps.append(normalizers.Lowercase())
     tokenizer.normalizer = normalizers.Sequence(steps)
-    tokenizer.train_from_iterator(texts, trainer)
-    return tokenizer
+    try:
+        tokenizer.train_from_iterator(texts, trainer)
+    except Exception as error:  # the library raises no narrower one
+        raise UserError(f"data.unit={unit}: no tokenizer can be fitted: {error}") from None
+    return _in_order(tokenizer) if unit == "unigram" else tokenizer
+
+
+def _in_order(tokenizer: Tokenizer) -> Tokenizer:
+    """The same unigram pieces, by score and then by alphabet: the library numbers them differently in every process."""
+    written = json.loads(tokenizer.to_str())
+    model = written["model"]
+    special, pieces = model["vocab"][: len(_SPECIAL)], model["vocab"][len(_SPECIAL) :]
+    rounded = [[piece, round(score, 4)] for piece, score in pieces]
+    model["vocab"] = [*special, *sorted(rounded, key=lambda entry: (-entry[1], entry[0]))]
+    return Tokenizer.from_str(json.dumps(written))
 
 
 def decode(tokenizer: Tokenizer, sequences: Sequence[Sequence[int]]) -> list[str]:
-    """Tokens as texts; the special ones are left out."""
-    return [text.strip() for text in tokenizer.decode_batch(sequences, skip_special_tokens=True)]
+    """Tokens as texts of one line; the special ones are left out."""
+    return [" ".join(text.split()) for text in tokenizer.decode_batch(sequences, skip_special_tokens=True)]
+
+
+_WORDS = {UNKNOWN: "<unk>", END: "</s>"}  # special tokens that are words of their own
 
 
 def words_of(tokenizer: Tokenizer, tokens: Sequence[int]) -> tuple[list[str], list[int]]:
-    """The words that tokens make up, and for each token which of them it belongs to; the end is a word of its own."""
+    """The words that tokens make up, and for each token which of them it belongs to; the end and what is
+    unknown are words of their own."""
     groups: list[list[int]] = []
     places = []
     for token in tokens:
         piece = tokenizer.id_to_token(token) or ""
-        if not groups or token == END or piece.startswith(_SPACE):
+        if not groups or token in _WORDS or groups[-1][-1] in _WORDS or piece.startswith(_SPACE):
             groups.append([])
         groups[-1].append(token)
         places.append(len(groups) - 1)
     words = decode(tokenizer, groups)
-    return ["</s>" if group == [END] else word for group, word in zip(groups, words, strict=True)], places
+    return [_WORDS.get(group[0], word) for group, word in zip(groups, words, strict=True)], places

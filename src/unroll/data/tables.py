@@ -13,7 +13,7 @@ from typing import IO, Any, NamedTuple
 from unroll.errors import UserError, did_you_mean
 
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-_LINES = (".txt", "")
+_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 _ROWS_AT_ONCE = 256
 
 
@@ -51,7 +51,7 @@ def read_rows(path: Path, columns: Mapping[str, str], encoding: str) -> Iterator
         check_file(path)
         yield from _read_parquet(path, columns)
         return
-    if path.suffix not in (".csv", ".tsv", ".jsonl", ".ndjson"):
+    if path.suffix not in _TABLES:
         raise UserError(f"{path}: what kind of file is it? Its name should end in .csv, .tsv, .jsonl or .parquet")
     with open_text(path, encoding) as file:
         reader = _read_csv if path.suffix in (".csv", ".tsv") else _read_json_lines
@@ -98,7 +98,7 @@ def is_unicode(text: str) -> bool:
 
 def is_lines(path: Path) -> bool:
     """Is this file, by its name, one of plain lines?"""
-    return path.suffix in _LINES
+    return path.suffix not in _TABLES
 
 
 def check_file(path: Path) -> None:

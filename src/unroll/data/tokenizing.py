@@ -1,6 +1,7 @@
 """From texts to tokens, by the `tokenizers` library: words, byte-level BPE, or characters."""
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -76,7 +77,7 @@ class Sequences:
     def __getitem__(self, index: int) -> np.ndarray:
         return self.tokens[self.offsets[index] : self.offsets[index + 1]]
 
-    @property
+    @cached_property
     def lengths(self) -> np.ndarray:
         """(count,): how many tokens each has."""
         return np.diff(self.offsets)

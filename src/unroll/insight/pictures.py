@@ -1,5 +1,6 @@
 """How pictures look, and how they come to the disk."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -36,5 +37,6 @@ def new_figure(width: float, height: float, **grid: Any) -> tuple[Any, Any]:
 def save_figure(figure: Any, picture: Path) -> None:
     """Write a PNG, whole or not at all."""
     picture.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(picture) as unfinished:
+    with written_whole(picture) as unfinished, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # shown as a box; nothing to be told of
         figure.savefig(unfinished, format="png")

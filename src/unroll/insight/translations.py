@@ -1,5 +1,6 @@
 """What translations are worth: BLEU and its kin, BLEU against length, the best and the worst side by side."""
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,9 +30,10 @@ class Translations:
         """By standard names.
 
         bleu, of the corpus, with capitals and sacrebleu's own tokens (13a), 0 to 100; bleu_lowercase, the same without
-        capitals, as some papers have it; chrf, 0 to 100; exact_match, the share that is the reference to the letter.
+        capitals, as some papers have it; chrf, 0 to 100; exact_match, the share that is the reference to the
+        letter, runs of spaces aside.
         """
-        same = [one == other for one, other in zip(self.hypotheses, self.references, strict=True)]
+        same = [_line(one) == _line(other) for one, other in zip(self.hypotheses, self.references, strict=True)]
         return {
             "bleu": self._bleu(BLEU()),
             "bleu_lowercase": self._bleu(BLEU(lowercase=True)),
@@ -73,7 +75,11 @@ def write_lines(path: Path, lines: Sequence[str]) -> None:
     """A text a line, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as unfinished:
-        unfinished.write_text("".join(f"{' '.join(line.split())}\n" for line in lines), encoding="utf-8")
+        unfinished.write_text("".join(f"{_line(line)}\n" for line in lines), encoding="utf-8")
+
+
+def _line(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def examples(translations: Translations, sources: Sequence[str], count: int) -> list[list[object]]:

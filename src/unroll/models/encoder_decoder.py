@@ -186,7 +186,8 @@ class EncoderDecoder(nn.Module):
         for t, right in enumerate(tokens):
             x = self.target_embedding(right)
             if t:
-                logits = self.readout(outputs[-1])
+                cut = self.horizon is not None and t % self.horizon == 0
+                logits = self.readout(outputs[-1].detach() if cut else outputs[-1])
                 p = torch.softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=-1)
                 if feed == "token":
                     own = self.target_embedding(torch.multinomial(p.detach(), 1).squeeze(1))

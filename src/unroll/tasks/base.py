@@ -208,6 +208,8 @@ class Task(lightning.LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self._optimizer([parameter for parameter in self.parameters() if parameter.requires_grad])
         steps = self.trainer.estimated_stepping_batches
+        # To tell, Lightning has set the loaders up; it would keep them, and not take up their place in a resumed epoch.
+        self.trainer.fit_loop._combined_loader = None
         total_steps = int(steps) if 0 < steps < float("inf") else None
         return cast(OptimizerLRScheduler, ([optimizer], self._schedule(optimizer, total_steps)))
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch.optim import Optimizer
 
-from unroll.arguments import at_least_zero, positive, share
+from unroll.arguments import at_least_zero, positive, seed, share
 from unroll.data.encoding import UNKNOWN, Vocabulary
 from unroll.data.text_stream import TextStream, Window
 from unroll.decoding import generate
@@ -158,7 +158,7 @@ class CharLM(Task):
             help="draw from the fewest characters that together reach probability P",
             metavar="P",
         )
-        parser.add_argument("--seed", type=int, help="the same seed writes the same text")
+        parser.add_argument("--seed", type=seed, help="the same seed writes the same text")
         parser.add_argument(
             "--samples", type=positive, default=1, help="texts to write, the first one as it comes (default: 1)"
         )

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, NamedTuple, cast
 import numpy as np
 import torch
 from lightning.pytorch.loggers import Logger, WandbLogger
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -105,14 +105,18 @@ class Translation(Task):
         sampling_feed: Literal["token", "distribution"],
         beam_size: PositiveInt,
         validation_beam_size: PositiveInt,
-        length_penalty: NonNegativeFloat,
-        max_output_ratio: NonNegativeFloat,
+        length_penalty: Annotated[float, Field(ge=0, le=10)],
+        max_output_ratio: Annotated[float, Field(ge=0, le=100)],
         max_output_extra: NonNegativeInt,
     ) -> None:
         super().__init__(optimizer, schedule, truncation)
         if not truncation.carry_state or truncation.reset_probability:
             raise UsageError(
                 "truncation.carry_state=false and truncation.reset_probability are for streams; a text is read as a whole"
+            )
+        if tie_embeddings == "all" and not spec.joint:
+            raise UsageError(
+                "task.tie_embeddings=all needs one vocabulary for both sides: data.joint=true, or take target"
             )
         self.spec = spec
         self.label_smoothing = label_smoothing
@@ -271,8 +275,8 @@ class Translation(Task):
 
         Args:
             texts: of any length. One without any word has the empty translation.
-            beam: hypotheses a text that are searched; None: the task's own.
-            n_best: translations of each that are returned, at most `beam`.
+            beam: hypotheses a text that are searched, at least `n_best`; None: the task's own.
+            n_best: translations of each that are returned.
             length_penalty: see `beam_search`; None: the task's own.
             temperature: draw `n_best` translations at this temperature, in place of a search.
             generator: what is drawn from.
@@ -280,6 +284,7 @@ class Translation(Task):
         Returns:
             For each text its translations, the best first.
         """
+        beam = max(beam or self.beam_size, n_best)
         found: list[list[Translated]] = [[Translated("", 0.0, 0.0, [])] for _ in texts]
         worded = [row for row, text in enumerate(texts) if text.strip()]
         sequences = encode(self.spec.source_tokenizer, [texts[row] for row in worded])
@@ -293,7 +298,7 @@ class Translation(Task):
                     if lengths is None:
                         lengths = torch.full((batch.tokens.shape[1],), len(batch.tokens))
                     if temperature is None:
-                        best = self._search(first, memory, lengths, beam or self.beam_size, n_best, length_penalty)
+                        best = self._search(first, memory, lengths, beam, n_best, length_penalty)
                     else:
                         limits = self._max_lengths(lengths).to(self.device)
                         best = sample(

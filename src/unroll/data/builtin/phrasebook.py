@@ -20,7 +20,7 @@ class Phrasebook(ParallelText):
 
     Validation and test are combinations that training never shows: of all pairs of an adjective and its noun, and of a verb
     and its object, one in twenty is kept out of training, and every sentence of the other splits has at least one of them.
-    The words themselves are all in training.
+    All lemmas are in training, though not every one of their forms.
 
     Args:
         sizes: pairs in train, validation and test.
