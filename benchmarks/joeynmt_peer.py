@@ -1,4 +1,4 @@
-"""JoeyNMT's side of joeynmt.py, by its own code: TrainManager, and the function that its `translate` calls.
+"""JoeyNMT's side of translation_speed.py, by its own code: TrainManager, and the function that its `translate` calls.
 
     python joeynmt_peer.py SPEC.json     run by the python of an environment with joeynmt 2.3.0; one JSON line
 

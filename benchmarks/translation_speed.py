@@ -1,6 +1,6 @@
 """Speed of training and of decoding with beam 5, against JoeyNMT's recurrent encoder-decoder.
 
-    python benchmarks/joeynmt.py FOLDER --joeynmt-python PATH_TO/python
+    python benchmarks/translation_speed.py FOLDER --joeynmt-python PATH_TO/python
 
 FOLDER holds multi30k. Both read the same tokens (8,000 joint ones of German and English), and have the same sizes:
 embeddings of 512, a bidirectional GRU of 256, a GRU of 512 with additive attention and input feeding, all embeddings tied;
