@@ -88,7 +88,7 @@ def generate(
 
 Advance = Callable[[Tensor, State, State], tuple[Tensor, State]]
 """(tokens (batch, beam), state (batch * beam, ...), memory (batch, ...)) -> logits (batch, beam, vocab_size) for the token
-after each, and the next state."""
+after each, which may be overwritten, and the next state."""
 
 
 class Hypothesis(NamedTuple):
@@ -158,10 +158,14 @@ def beam_search(
     for t in range(written.shape[2]):
         logits, state = advance(tokens, state, memory)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        log_z = logits.logsumexp(dim=-1, keepdim=True)
+        never = logits[..., list(unwritten)]
         logits[..., list(unwritten)] = -torch.inf
         # The best 2 * beam of a source are among the best 2 * beam of each of its hypotheses.
         best, word = logits.topk(min(2 * beam, logits.shape[-1]), dim=-1)
+        # Log of the sum of all exponentials, in the logits' own place: they are the largest thing here.
+        log_z = best[..., :1] + logits.sub_(best[..., :1]).exp_().sum(-1, keepdim=True).log()
+        if unwritten:
+            log_z = torch.logaddexp(log_z, never.logsumexp(-1, keepdim=True))
         top, place = (live.to(best.dtype)[..., None] + best - log_z).flatten(1).topk(2 * beam, dim=1)
         parent, token = place // best.shape[-1], word.flatten(1).gather(1, place)
         continued = written.gather(1, parent[..., None].expand(-1, -1, written.shape[2]))

@@ -35,7 +35,7 @@ from unroll.truncation import Truncation
 
 _EXAMPLES = 50  # of the best and of the worst
 _DRAWN = 4  # sentences whose alignment is drawn
-_BATCH_TOKENS = 8192  # of sources that are only translated
+_BATCH_TOKENS = 2048  # of sources that are translated together: all logits of a step stay near the processor
 
 
 class Translated(NamedTuple):
