@@ -14,7 +14,7 @@ from unroll.errors import UsageError, UserError
 from unroll.job import quiet
 from unroll.machine import free_speed
 from unroll.runs import load, read_config
-from unroll.summary import for_json, measured, score_table
+from unroll.summary import for_json, measured, score_tables
 from unroll.writing import written_whole
 
 
@@ -72,7 +72,8 @@ def evaluate(
         unfinished.write_text(
             json.dumps({"split": split, "checkpoint": checkpoint, "metrics": for_json(metrics)}, indent=2) + "\n"
         )
-    Console().print(score_table([split], {f"{split}/{name}": value for name, value in metrics.items()}, {}))
+    for table in score_tables([split], {f"{split}/{name}": value for name, value in metrics.items()}, {}):
+        Console().print(table)
     for line in [f"written to {path}", *told]:
         print(line)
     return metrics

@@ -104,7 +104,8 @@ def finish(
         folder / "metrics.csv", folder / "figures" / "learning_curve.png", metric, config["watch"]["label"]
     )
     if metrics:
-        Console().print(score_table(splits, metrics, baselines))
+        for table in score_tables(splits, metrics, baselines):
+            Console().print(table)
     throughput = summary["throughput"]
     for line in [
         f"trained    {steps:,} steps in {clock(summary['train_seconds'])}, "
@@ -126,21 +127,27 @@ def for_json(metrics: dict[str, float]) -> dict[str, float | None]:
     return {name: value if math.isfinite(value) else None for name, value in metrics.items()}
 
 
-def score_table(splits: list[str], metrics: dict[str, float], baselines: dict[str, dict[str, float]]) -> Table:
-    """A line a metric; for each split a column, and one for each baseline beside it."""
-    table = Table()
-    table.add_column("")
-    columns = []
-    for split in splits:
-        for name, found in [("", metrics), *baselines.items()]:
-            of_split = {key: value for key, value in found.items() if key.startswith(f"{_short(split)}/")}
-            if of_split:
-                table.add_column(name or split, justify="right")
-                columns.append((_short(split), of_split))
-    for name in dict.fromkeys(key.partition("/")[2] for key in metrics):
-        values = [of_split.get(f"{split}/{name}") for split, of_split in columns]
-        table.add_row(name, *("" if value is None else f"{value:.4f}" for value in values))
-    return table
+def score_tables(splits: list[str], metrics: dict[str, float], baselines: dict[str, dict[str, float]]) -> list[Table]:
+    """A line a metric; for each split a column, and one for each baseline beside it. With several baselines, which would not
+    stand side by side on a narrow terminal, a table for each split."""
+    together = [splits] if len(baselines) < 2 else [[split] for split in splits]
+    tables = []
+    for some in together:
+        table = Table(title=some[0] if len(baselines) > 1 else None)
+        table.add_column("")
+        columns = []
+        for split in some:
+            for name, found in [("this model" if len(baselines) > 1 else split, metrics), *baselines.items()]:
+                start = f"{_short(split)}/"
+                of_split = {key.removeprefix(start): value for key, value in found.items() if key.startswith(start)}
+                if of_split:
+                    table.add_column(name, justify="right")
+                    columns.append(of_split)
+        for name in dict.fromkeys(key.partition("/")[2] for key in metrics):
+            values = [of_split.get(name) for of_split in columns]
+            table.add_row(name, *("" if value is None else f"{value:.4f}" for value in values))
+        tables.append(table)
+    return tables
 
 
 def _short(split: str) -> str:

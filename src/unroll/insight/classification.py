@@ -1,10 +1,8 @@
 """What a classifier's answers are worth: scores, confusion, reliability, the worst mistakes."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +16,7 @@ from torchmetrics.functional.classification import (
 )
 
 from unroll.insight.pictures import BLUE, GREY, new_figure, save_figure
-from unroll.writing import written_whole
+from unroll.writing import write_csv
 
 _BINS = 10
 
@@ -95,15 +93,6 @@ def write_classes(answers: Answers, names: Sequence[str], path: Path) -> None:
     """Precision, recall and F1 of each class, as CSV."""
     rows = [[name, *values] for name, values in zip(names, answers.by_class(), strict=True)]
     write_csv(path, ["class", "precision", "recall", "f1", "texts"], rows)
-
-
-def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """A table, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(rows)
 
 
 def draw_confusion(answers: Answers, names: Sequence[str], picture: Path) -> None:

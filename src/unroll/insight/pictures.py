@@ -29,7 +29,7 @@ def new_figure(width: float, height: float, **grid: Any) -> tuple[Any, Any]:
 
     figure = Figure(figsize=(width, height), dpi=100, layout="constrained")
     parts = figure.subplots(**grid)
-    for axes in np.atleast_1d(parts):
+    for axes in np.ravel(parts):
         axes.spines[["top", "right"]].set_visible(False)
     return figure, parts
 

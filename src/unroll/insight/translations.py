@@ -10,8 +10,7 @@ import numpy as np
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-from unroll.insight.classification import write_csv
-from unroll.writing import written_whole
+from unroll.writing import write_csv, written_whole
 
 
 @dataclass(frozen=True)

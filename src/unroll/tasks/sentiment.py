@@ -35,7 +35,7 @@ from unroll.schema import Probability
 from unroll.state import State
 from unroll.tasks.base import Loss, Task
 from unroll.truncation import Truncation
-from unroll.writing import written_whole
+from unroll.writing import write_csv, written_whole
 
 _MOST_WRONG = 100  # rows of the table of mistakes
 _EXPLAINED = 12  # of them, those whose words are coloured
@@ -256,7 +256,7 @@ class Sentiment(Task):
             if len(shown) < _EXPLAINED:
                 shown.append((f"{right}, answered {said} ({sure:.0%})", self.explain(text)))
         worst = shown[:_PRINTED]
-        classification.write_csv(tables / f"{splits}_most_wrong.csv", header, mistakes)
+        write_csv(tables / f"{splits}_most_wrong.csv", header, mistakes)
         for index in answers.surest(_EXPLAINED // 2):
             sure = float(answers.probabilities[index].max())
             head = f"{names[answers.labels[index]]}, answered right ({sure:.0%})"
