@@ -1,7 +1,7 @@
 """Datasets of the Hugging Face Hub, from there or from a local folder in the same layout."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,14 @@ def load_splits(
     path: Path | None,
     needed: Collection[str],
     offline: str,
-    preferred: str | None = None,
+    preferred: Sequence[str] = (),
 ) -> Mapping[str, Any]:
     """The splits of a dataset, as `datasets.Dataset`s that lie on the disk.
 
     Args:
         hub_id: name on the Hub.
         revision: commit of its repository.
-        config_name: its configuration; None takes `preferred` if there is one of that name, else the default one.
+        config_name: its configuration; None takes the first of `preferred` that there is, else the default one.
         path: a local folder, read in place of the Hub.
         needed: splits that it must have.
         offline: what works without a network, for the message.
@@ -54,8 +54,8 @@ def load_splits(
         names = datasets.get_dataset_config_names(source, revision=pinned)
         if config_name is not None and config_name not in names:
             raise UserError(f"{source}: there is no data.config_name={config_name}; {did_you_mean(config_name, names)}")
-        if config_name is None and preferred in names:
-            config_name = preferred
+        if config_name is None:
+            config_name = next((name for name in preferred if name in names), None)
         splits = datasets.load_dataset(source, config_name, revision=pinned)
     except (ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
         if path is None:

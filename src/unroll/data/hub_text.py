@@ -82,6 +82,6 @@ class HubText(TextStream):
                 Path(self.path) if self.path else None,
                 needed=SPLITS,
                 offline="data=python_docs or data=text_files",
-                preferred="document",
+                preferred=("document",),
             )
         return self._loaded

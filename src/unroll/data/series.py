@@ -1,0 +1,683 @@
+"""Time series on regular grids, in windows of context and future: the format behind every forecast."""
+
+import hashlib
+import json
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveInt
+from torch import Tensor
+
+from unroll.data.base import SPLITS, Data
+from unroll.data.batches import Batches
+from unroll.data.time_grid import (
+    calendar_features,
+    check_frequency,
+    infer_frequency,
+    place_on_grid,
+    season_length,
+)
+from unroll.errors import UsageError, UserError
+from unroll.truncation import Truncation
+from unroll.writing import written_whole
+
+_LISTED = 8  # names in a line
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of a series are, in their order.
+
+    Attributes:
+        targets: forecast.
+        known: covariates whose future is known: a holiday, a price, a weather forecast.
+        observed: covariates that are known up to now only.
+    """
+
+    targets: tuple[str, ...]
+    known: tuple[str, ...] = ()
+    observed: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Targets, known, observed."""
+        return self.targets + self.known + self.observed
+
+
+@dataclass(frozen=True)
+class RawSeries:
+    """A series as it was read.
+
+    Attributes:
+        name: which one, among several; empty where there is one only.
+        times: (rows,), in any order.
+        values: (rows, columns) of float64; NaN where missing.
+        place: tells where a row stands, for messages.
+        sizes: rows of train, validation and test, where the source says.
+    """
+
+    name: str
+    times: pd.DatetimeIndex
+    values: np.ndarray
+    place: Callable[[int], str]
+    sizes: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True)
+class GridSeries:
+    """A series on its regular grid.
+
+    Attributes:
+        name: see `RawSeries`.
+        times: (steps,).
+        values: (steps, columns) of float64; NaN where missing.
+        borders: the steps at which validation and test begin, and the end.
+    """
+
+    name: str
+    times: pd.DatetimeIndex
+    values: np.ndarray
+    borders: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class SeriesSpec:
+    """What a model, its scores and its forecasts must know of the data.
+
+    Attributes:
+        time, series: the columns of times and of the series' names (None: there is one series), as files have them.
+        columns: what is forecast, from what.
+        calendar: whether the place in day, week and year is given with the known covariates.
+        frequency: as pandas names it.
+        season_length: steps of a season, of the seasonal naive forecast and of mase.
+        context_length: steps that a forecast looks back at.
+        prediction_length: steps that it looks ahead.
+        names: the series'.
+        centre, scale: for each series and column: a value is standardized by (value - centre) / scale.
+        naive_error: for each series and target: the mean absolute error on train, in the unit of the data, of a forecast
+            that repeats the season before. 0: it has none.
+    """
+
+    time: str
+    series: str | None
+    columns: Columns
+    calendar: bool
+    frequency: str
+    season_length: int
+    context_length: int
+    prediction_length: int
+    names: tuple[str, ...]
+    centre: tuple[tuple[float, ...], ...]
+    scale: tuple[tuple[float, ...], ...]
+    naive_error: tuple[tuple[float, ...], ...]
+
+    @property
+    def known_size(self) -> int:
+        """Features whose future is known, those of the calendar among them."""
+        calendar = calendar_features(pd.DatetimeIndex(["2000-01-01"]), self.frequency).shape[1] if self.calendar else 0
+        return len(self.columns.known) + calendar
+
+    @property
+    def identity(self) -> str:
+        """See `Data.spec`."""
+        return json.dumps([asdict(self.columns), self.calendar, self.frequency, self.names, self.centre, self.scale])
+
+    def standardize(self, values: np.ndarray, series: int) -> np.ndarray:
+        """(steps, columns) in the unit of the data -> standardized."""
+        return (values - np.array(self.centre[series])) / np.array(self.scale[series])
+
+    def features(self, times: pd.DatetimeIndex, values: np.ndarray, series: int) -> np.ndarray:
+        """What a model reads of a series: (steps, targets + known + calendar + observed) of float32.
+
+        Targets are NaN where missing; a missing covariate is at its mean.
+        """
+        scaled = self.standardize(values, series)
+        targets, known = len(self.columns.targets), len(self.columns.known)
+        covariates = np.nan_to_num(scaled[:, targets:])
+        parts = [scaled[:, :targets], covariates[:, :known]]
+        if self.calendar:
+            parts.append(calendar_features(times, self.frequency))
+        return np.concatenate([*parts, covariates[:, known:]], axis=1).astype(np.float32)
+
+
+class Windows(NamedTuple):
+    """A batch of windows: [context | future].
+
+    Attributes:
+        targets: (context + prediction, batch, targets), standardized; NaN where missing.
+        known: (context + prediction, batch, known): covariates whose future is known.
+        observed: (context, batch, observed): those whose future is not.
+        rows: (batch,) of int64: which of its split's windows each is.
+        series: (batch,) of int64: which series each is of.
+        share: the weight of this process's mean in that over all processes.
+        begins: whether it starts from the initial state: a window always does.
+    """
+
+    targets: Tensor
+    known: Tensor
+    observed: Tensor
+    rows: Tensor
+    series: Tensor
+    share: float = 1.0
+    begins: bool = True
+
+    def future(self, prediction_length: int) -> Tensor:
+        """(prediction, batch, targets): what is to be forecast."""
+        return self.targets[-prediction_length:]
+
+    def some(self, rows: slice) -> "Windows":
+        """Some of the windows."""
+        parts = [part[:, rows] for part in (self.targets, self.known, self.observed)]
+        return Windows(parts[0], parts[1], parts[2], self.rows[rows], self.series[rows])
+
+    def to(self, device: torch.device) -> "Windows":
+        """The same windows elsewhere."""
+        parts = [part.to(device) for part in (self.targets, self.known, self.observed, self.rows, self.series)]
+        return Windows(parts[0], parts[1], parts[2], parts[3], parts[4])
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How many columns of a table are what, in their order."""
+
+    targets: int
+    known: int
+    observed: int
+
+
+class WindowBatches(Batches):
+    """Windows of a table, which is not copied but for the batch that is asked for.
+
+    Args:
+        table: (steps, columns) of float32: all series, one after the other.
+        layout: of its columns.
+        starts: (count,) of int64: the step of the table at which each window begins.
+        series: (count,) of int64: which series it is of.
+        context_length, prediction_length: steps.
+        batch_size: windows a batch, over all processes.
+        seed, rank, world_size: see `Batches`.
+    """
+
+    def __init__(
+        self,
+        table: Tensor,
+        layout: Layout,
+        starts: np.ndarray,
+        series: np.ndarray,
+        context_length: int,
+        prediction_length: int,
+        batch_size: int,
+        seed: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        super().__init__(seed, rank, world_size)
+        self.layout = layout
+        self.starts = torch.from_numpy(starts)
+        self.series = torch.from_numpy(series)
+        self.context_length = context_length
+        self.batch_size = batch_size
+        self._windows = table.unfold(0, context_length + prediction_length, 1)  # a view
+
+    def __len__(self) -> int:
+        return -(-len(self.starts) // self.batch_size)
+
+    def batches(self, draw: np.random.Generator | None) -> list[np.ndarray]:
+        order = np.arange(len(self.starts)) if draw is None else draw.permutation(len(self.starts))
+        return [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+
+    def collate(self, rows: np.ndarray, whole: np.ndarray) -> Windows:
+        chosen = torch.from_numpy(rows)
+        block = self._windows[self.starts[chosen]].permute(2, 0, 1)
+        targets, known, observed = block.split([self.layout.targets, self.layout.known, self.layout.observed], dim=-1)
+        return Windows(
+            targets,
+            known,
+            observed[: self.context_length],
+            chosen,
+            self.series[chosen],
+            len(rows) * self.world_size / len(whole),
+        )
+
+
+def check_order(one: RawSeries, told: str) -> None:
+    """Are there rows, and do their times increase?
+
+    Args:
+        one: a series.
+        told: what it is called in messages.
+
+    Raises:
+        UserError: they do not.
+    """
+    if not len(one.times):
+        raise UserError(f"{told}: has no rows")
+    backwards = np.flatnonzero(np.diff(one.times.asi8) <= 0)
+    if len(backwards):
+        row = int(backwards[0]) + 1
+        if (one.times[:row] == one.times[row]).any():
+            of = f" of series {one.name}" if one.name else ""
+            hint = "" if one.name else "; if the file has several series, name their column by data.series"
+            raise UserError(f"{one.place(row)}: the time {one.times[row]}{of} stands there twice{hint}")
+        raise UserError(
+            f"{one.place(row)}: the time {one.times[row]} is before that of the row above: sort the rows by time"
+        )
+
+
+def fill_grid(one: RawSeries, frequency: str, told: str) -> tuple[pd.DatetimeIndex, np.ndarray, np.ndarray]:
+    """A series on its regular grid.
+
+    Args:
+        one: a series whose times increase.
+        frequency: of the grid.
+        told: what it is called in messages.
+
+    Returns:
+        The grid's times; the values, (steps, columns), NaN where there was no row; and the step of each row.
+
+    Raises:
+        UserError: a time that lies beside the grid, or most of the grid is empty.
+    """
+    steps, count = place_on_grid(one.times, frequency, one.place)
+    if count > 2 * len(one.times) + 10:
+        raise UserError(
+            f"{told}: has {len(one.times):,} of the {count:,} steps that a frequency of {frequency} has in its time: set "
+            "data.frequency to the right one"
+        )
+    values = np.full((count, one.values.shape[1]), np.nan)
+    values[steps] = one.values
+    return pd.date_range(one.times[0], periods=count, freq=frequency), values, steps
+
+
+class SeriesData(Data):
+    """Series, split by time: train, then validation, then test. A subclass says where they come from: `read`.
+
+    A window of validation or test has its future there; its context may reach back into the split before, as in the
+    published protocols. Every such window is scored.
+
+    Args:
+        batch_size: windows a batch, over all devices.
+        eval_batch_size: windows a batch in validation and test; speed only.
+        truncation: not needed here: every batch holds whole windows.
+        context_length: steps that a forecast looks back at.
+        prediction_length: steps that it looks ahead.
+        target: columns that are forecast; None: all that are nothing else.
+        known: covariates whose future is known.
+        observed: covariates that are known up to now only.
+        calendar: add the place in day, week and year as known covariates, by the frequency.
+        frequency: as pandas names it; None: found from the times.
+        season_length: steps of a season; None: by the frequency.
+        sizes: of train, validation and test, as shares or, if whole numbers, as steps; where the source has splits of
+            its own they are not used. Test may be 0: there is none.
+        standardize: subtract the mean and divide by the standard deviation that each column has in train; false leaves
+            targets as they are, for counts.
+
+    Raises:
+        UsageError: sizes that are none.
+    """
+
+    def __init__(
+        self,
+        batch_size: PositiveInt,
+        eval_batch_size: PositiveInt,
+        truncation: Truncation,
+        context_length: PositiveInt,
+        prediction_length: PositiveInt,
+        target: list[str] | None,
+        known: list[str],
+        observed: list[str],
+        calendar: bool,
+        frequency: str | None,
+        season_length: PositiveInt | None,
+        sizes: Annotated[list[NonNegativeFloat | int], Field(min_length=3, max_length=3)],
+        standardize: bool,
+    ) -> None:
+        super().__init__()
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.context_length = context_length
+        self.prediction_length = prediction_length
+        self.target = target
+        self.known = tuple(known)
+        self.observed = tuple(observed)
+        self.calendar = calendar
+        self.frequency = frequency
+        self.season_length = season_length
+        self.sizes = sizes
+        self.standardize = standardize
+        self._seed = torch.initial_seed() % 2**31  # the run's, the same in every process: the order of the windows
+        self._notes: list[str] = []
+        if frequency is not None:
+            check_frequency(frequency)
+        roles = [*(target or ()), *known, *observed]
+        for name in roles:
+            if roles.count(name) > 1:
+                raise UsageError(
+                    f"data.target, known and observed: {name} stands in them twice; each column is one thing"
+                )
+        if any(0 < size < 1 for size in sizes) and abs(sum(sizes) - 1) > 1e-9:
+            raise UsageError(f"data.sizes={sizes}: the shares are not 1 together")
+        if not sizes[0] or not sizes[1]:
+            raise UsageError(f"data.sizes={sizes}: train and validation need some of it")
+
+    time = "time"
+    """The column of times."""
+    series: str | None = None
+    """The column that tells several series apart."""
+
+    @abstractmethod
+    def read(self) -> tuple[Columns, list[RawSeries]]:
+        """The series, at least one.
+
+        Raises:
+            UserError: they cannot be read.
+        """
+
+    @cached_property
+    def _read(self) -> tuple[Columns, list[GridSeries], str]:
+        """Columns, the series on their grids, and their frequency."""
+        columns, raw = self.read()
+        gaps = 0
+        first_gap = ""
+        for one in raw:
+            check_order(one, self._told(one.name))
+        frequency = self.frequency or self._common_frequency(raw)
+        grids = []
+        for one in raw:
+            times, values, steps = fill_grid(one, frequency, self._told(one.name))
+            count = len(times)
+            if count > len(steps):
+                gaps += count - len(steps)
+                first_gap = first_gap or str(times[int(np.flatnonzero(np.diff(steps) > 1)[0]) + 1])
+            sizes = one.sizes
+            if sizes is not None:  # of rows; gaps count into the split that they lie in
+                begins = [int(steps[border]) if border < len(steps) else count for border in np.cumsum(sizes)]
+                borders = (begins[0], begins[1], count)
+            else:
+                borders = self._borders(count, one.name)
+            grids.append(GridSeries(one.name, times, values, borders))
+        if gaps:
+            self._notes.append(f"gaps: {gaps:,} steps have no row and are taken as missing, the first {first_gap}")
+        return columns, grids, frequency
+
+    def _common_frequency(self, raw: list[RawSeries]) -> str:
+        longest = max(raw, key=lambda one: len(one.times))
+        found = infer_frequency(longest.times)
+        if found is None:
+            raise UserError(
+                f"{self._told(longest.name)}: has {len(longest.times)} rows, too few to tell how far apart they are: "
+                "set data.frequency"
+            )
+        return found
+
+    def _told(self, name: str) -> str:
+        return f"{self.source}, series {name}" if name else self.source
+
+    def _borders(self, count: int, name: str) -> tuple[int, int, int]:
+        train, validation, test = self.sizes
+        if train <= 1:
+            # As published code does: what rounding leaves over is validation's.
+            return int(count * train), count - int(count * test), count
+        borders = int(train), int(train + validation), int(train + validation + test)
+        if borders[2] > count:
+            raise UserError(f"{self._told(name)}: has {count:,} steps, and data.sizes={self.sizes} are {borders[2]:,}")
+        return borders
+
+    @cached_property
+    def spec(self) -> SeriesSpec:
+        columns, grids, frequency = self._read
+        season = self.season_length or season_length(frequency)
+        targets = len(columns.targets)
+        centres, scales, errors = [], [], []
+        for one in grids:
+            train = one.values[: one.borders[0]]
+            seen = np.isfinite(train).sum(axis=0)
+            total = np.where(seen, seen, 1)
+            centre = np.nansum(train, axis=0) / total
+            scale = np.sqrt(np.nansum((train - centre) ** 2, axis=0) / total)
+            # What does not move has no scale of its own.
+            scale = np.where(scale > 1e-9 * np.maximum(np.abs(centre), 1e-9), scale, 1.0)
+            if not self.standardize:
+                centre[:targets], scale[:targets] = 0, 1
+            lag = min(season, max(1, len(train) - 1))
+            change = np.abs(train[lag:, :targets] - train[:-lag, :targets])
+            both = np.isfinite(change).sum(axis=0)
+            errors.append(np.nansum(change, axis=0) / np.where(both, both, 1))
+            centres.append(centre)
+            scales.append(scale)
+        # Covariates mean the same in every series: one scale for all of them.
+        together = np.concatenate([one.values[: one.borders[0], targets:] for one in grids])
+        if together.size:
+            seen = np.maximum(np.isfinite(together).sum(axis=0), 1)
+            centre = np.nansum(together, axis=0) / seen
+            scale = np.sqrt(np.nansum((together - centre) ** 2, axis=0) / seen)
+            scale = np.where(scale > 1e-9 * np.maximum(np.abs(centre), 1e-9), scale, 1.0)
+            for index in range(len(grids)):
+                centres[index][targets:], scales[index][targets:] = centre, scale
+        return SeriesSpec(
+            self.time,
+            self.series,
+            columns,
+            self.calendar,
+            frequency,
+            season,
+            self.context_length,
+            self.prediction_length,
+            tuple(one.name for one in grids),
+            tuple(tuple(map(float, centre)) for centre in centres),
+            tuple(tuple(map(float, scale)) for scale in scales),
+            tuple(tuple(map(float, error)) for error in errors),
+        )
+
+    def save_spec(self, folder: Path) -> None:
+        with written_whole(folder / "series.json") as unfinished:
+            unfinished.write_text(json.dumps(asdict(self.spec), ensure_ascii=False), encoding="utf-8")
+        (folder / "fingerprint").write_text(self.fingerprint)
+
+    @staticmethod
+    def load_spec(folder: Path) -> SeriesSpec:
+        try:
+            stored = json.loads((folder / "series.json").read_text(encoding="utf-8"))
+            columns = Columns(**{role: tuple(map(str, names)) for role, names in stored.pop("columns").items()})
+            tables: dict[str, Any] = {
+                key: tuple(tuple(map(float, row)) for row in stored.pop(key))
+                for key in ("centre", "scale", "naive_error")
+            }
+            names = tuple(map(str, stored.pop("names")))
+            spec = SeriesSpec(columns=columns, names=names, **tables, **stored)
+            pd.tseries.frequencies.to_offset(spec.frequency)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{folder / 'series.json'}: is not there, or not whole ({error!r})") from None
+        return spec
+
+    def adopt(self, spec: SeriesSpec) -> None:
+        columns, grids, frequency = self._read
+        if columns != spec.columns:
+            raise UserError(
+                f"{self.source}: forecasts {_listed(columns.all)}, and the run was trained with {_listed(spec.columns.all)}"
+            )
+        if frequency != spec.frequency:
+            raise UserError(
+                f"{self.source}: its frequency is {frequency}, and the run was trained with {spec.frequency}"
+            )
+        lengths = (spec.context_length, spec.prediction_length)
+        if lengths != (self.context_length, self.prediction_length):
+            raise UserError(
+                f"{self.source}: the run was trained with data.context_length={lengths[0]} and "
+                f"data.prediction_length={lengths[1]}: give the same"
+            )
+        for one in grids:
+            if one.name not in spec.names:
+                raise UserError(
+                    f"{self.source}: the run was not trained with the series {one.name!r}; it knows: {_listed(spec.names)}"
+                )
+        self.__dict__["spec"] = spec
+
+    def prepare_data(self) -> None:
+        """Read, check, put together.
+
+        Raises:
+            UserError: the series are not in order, or too short.
+        """
+        for split in self.splits:
+            self.windows(split)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        grids = self._read[1]
+        return SPLITS if any(one.borders[2] > one.borders[1] for one in grids) else SPLITS[:2]
+
+    @cached_property
+    def table(self) -> Tensor:
+        """(steps, columns) of float32: what a model reads of all series, one after the other."""
+        numbers = {name: index for index, name in enumerate(self.spec.names)}
+        return torch.from_numpy(
+            np.concatenate([self.spec.features(one.times, one.values, numbers[one.name]) for one in self._read[1]])
+        )
+
+    @property
+    def layout(self) -> Layout:
+        """Of `table`."""
+        columns = self.spec.columns
+        return Layout(len(columns.targets), self.spec.known_size, len(columns.observed))
+
+    def windows(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Where in `table` the windows of a split begin, and which series each is of; both (count,) of int64.
+
+        Those with nothing seen in their context, or in their future, are left out.
+
+        Raises:
+            UserError: there are none.
+        """
+        cache = self.__dict__.setdefault("_found", {})
+        if split not in cache:
+            cache[split] = self._find(split)
+        return cache[split]
+
+    def _find(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        grids = self._read[1]
+        numbers = {name: index for index, name in enumerate(self.spec.names)}
+        context, future = self.context_length, self.prediction_length
+        starts, series = [], []
+        offset = short = blank = 0
+        for one in grids:
+            begin, end = {
+                "train": (0, one.borders[0]),
+                "validation": one.borders[:2],
+                "test": one.borders[1:],
+            }[split]
+            first = np.arange(max(begin, context) - context, end - future - context + 1)
+            seen = np.isfinite(one.values[:, : len(self.spec.columns.targets)]).any(axis=1)
+            count = np.concatenate([[0], np.cumsum(seen)])
+            some = (count[first + context] > count[first]) & (count[first + context + future] > count[first + context])
+            short += not len(first)
+            blank += int((~some).sum())
+            starts.append(offset + first[some])
+            series.append(np.full(int(some.sum()), numbers[one.name]))
+            offset += len(one.times)
+        if not sum(map(len, starts)):
+            longest = max(grids, key=lambda one: one.borders[2])
+            there = dict(zip(SPLITS, np.diff([0, *longest.borders]).tolist(), strict=True))[split]
+            wanted = context + future if split == "train" else future
+            what = (
+                f"data.context_length={context} + data.prediction_length={future}"
+                if split == "train"
+                else (f"data.prediction_length={future}")
+            )
+            if there >= wanted:
+                raise UserError(f"{self.source}: nothing is seen in any window of {split}: its targets are all missing")
+            raise UserError(
+                f"{self._told(longest.name)}: {split} has {there:,} steps, and {what} = {wanted:,} are needed: lower them, "
+                "change data.sizes, or give a longer series"
+            )
+        if short:
+            self._notes.append(f"{split}: {short:,} of {len(grids):,} series are too short for a window and left out")
+        if blank:
+            self._notes.append(f"{split}: {blank:,} windows have nothing seen in context or future and are left out")
+        return np.concatenate(starts), np.concatenate(series).astype(np.int64)
+
+    def times(self, start: int, count: int) -> pd.DatetimeIndex:
+        """The times of some steps of `table` that follow each other."""
+        for one in self._read[1]:
+            if start < len(one.times):
+                return one.times[start : start + count]
+            start -= len(one.times)
+        raise IndexError(start)
+
+    def ideal(self, split: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """Where the data is generated: what a forecast can know at best of each window of a split, as the means and the
+        standard deviations of normal distributions, both (windows, prediction, targets) and standardized. None elsewhere."""
+        return None
+
+    def describe(self) -> list[str]:
+        columns, grids, frequency = self._read
+        steps = sum(len(one.times) for one in grids)
+        targets = np.concatenate([one.values[:, : len(columns.targets)] for one in grids])
+        missing = np.isnan(targets).mean()
+        first, last = min(one.times[0] for one in grids), max(one.times[-1] for one in grids)
+        counts = ", ".join(f"{split} {len(self.windows(split)[0]):,}" for split in self.splits)
+        lines = [
+            f"{len(grids):,} series, {steps:,} steps of {frequency} from {first} to {last}; forecast: "
+            f"{_listed(columns.targets)}",
+            f"windows of {self.context_length} + {self.prediction_length}: {counts}; season {self.spec.season_length}",
+        ]
+        for role, names in (("known in advance", columns.known), ("observed", columns.observed)):
+            if names:
+                lines.append(f"{role}: {_listed(names)}")
+        if missing:
+            lines.append(f"{missing:.1%} of the targets are missing: masked in what is read and in the loss")
+        still = [
+            f"{one.name} {name}".strip()
+            for one in grids
+            for name, column in zip(columns.targets, one.values[: one.borders[0]].T, strict=False)
+            if len(np.unique(column[np.isfinite(column)])) < 2
+        ]
+        if still:
+            lines.append(f"note: train has no change in {_listed(tuple(still))}")
+        return lines + self._notes
+
+    def is_unchanged(self, folder: Path) -> bool:
+        return self.stored_fingerprint(folder) == self.fingerprint
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of all series and of their splits."""
+        digest = hashlib.sha256()
+        for one in self._read[1]:
+            digest.update(f"\0{one.name}\0{one.times[0]}\0{one.borders}\0".encode())
+            digest.update(np.ascontiguousarray(one.values).tobytes())
+        return digest.hexdigest()
+
+    def train_dataloader(self) -> WindowBatches:
+        return self._loader(self.windows("train"), self.batch_size, self._seed)
+
+    def eval_dataloader(self, splits: str) -> WindowBatches:
+        """Several splits are scored together."""
+        parts = [self.windows(name) for name in self.named_splits(splits)]
+        starts, series = (np.concatenate([part[index] for part in parts]) for index in (0, 1))
+        return self._loader((starts, series), self.eval_batch_size, None)
+
+    def _loader(self, windows: tuple[np.ndarray, np.ndarray], batch_size: int, seed: int | None) -> WindowBatches:
+        return WindowBatches(
+            self.table,
+            self.layout,
+            *windows,
+            self.context_length,
+            self.prediction_length,
+            batch_size,
+            seed,
+            self.rank,
+            self.world_size,
+        )
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:_LISTED])
+    return shown if len(names) <= _LISTED else f"{shown}, ... ({len(names)} in all)"

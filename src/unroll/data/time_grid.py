@@ -1,0 +1,154 @@
+"""Regular times: which frequency a series has, where its rows lie, and where each step stands in the day, week and year."""
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from unroll.errors import UsageError, UserError
+
+_BY_CALENDAR = ("YS", "YE", "QS", "QE", "MS", "ME")  # those of months lie on those of years, too
+_DAY = pd.Timedelta(days=1)
+_WEEK = pd.Timedelta(days=7)
+_YEAR = pd.Timedelta(days=365.25)
+
+
+def infer_frequency(times: pd.DatetimeIndex) -> str | None:
+    """The frequency of increasing times, as pandas names it (h, 15min, D, MS, ...); some times may be missing.
+
+    Returns:
+        That of most steps; None of fewer than three times.
+    """
+    if len(times) < 3:
+        return None
+    found = pd.infer_freq(times)
+    if found is not None:
+        return str(found)
+    steps, counts = np.unique(np.diff(times.to_numpy()), return_counts=True)
+    step = pd.Timedelta(steps[counts.argmax()])
+    if step >= pd.Timedelta(days=28):
+        for alias in _BY_CALENDAR:
+            if times.isin(pd.date_range(times[0], times[-1], freq=alias)).all():
+                return alias
+    if step == _DAY and len(times) > 7 and (times.dayofweek < 5).all():
+        return "B"
+    if step == _WEEK:
+        return f"W-{times[0].strftime('%a').upper()}"
+    return "D" if step == _DAY else str(pd.tseries.frequencies.to_offset(step).freqstr)
+
+
+def check_frequency(frequency: str) -> None:
+    """Is it one that pandas knows?
+
+    Raises:
+        UsageError: it is not.
+    """
+    try:
+        pd.tseries.frequencies.to_offset(frequency)
+    except ValueError:
+        raise UsageError(
+            f"data.frequency={frequency}: is none; as pandas names them: h, 15min, D, B, W-SUN, MS, QS, YS, ..."
+        ) from None
+
+
+def place_on_grid(times: pd.DatetimeIndex, frequency: str, place: Callable[[int], str]) -> tuple[np.ndarray, int]:
+    """Where times lie on the regular grid that begins with the first of them.
+
+    Args:
+        times: increasing.
+        frequency: of the grid.
+        place: tells where the row of a time stands, for messages.
+
+    Returns:
+        The step of each, (rows,) of int, and the number of the grid's steps.
+
+    Raises:
+        UserError: one lies beside the grid.
+    """
+    grid = pd.date_range(times[0], times[-1], freq=frequency)
+    steps = grid.get_indexer(times)
+    beside = np.flatnonzero(steps < 0)
+    if len(beside):
+        raise UserError(
+            f"{place(int(beside[0]))}: {times[beside[0]]} is no step of the frequency {frequency} from {times[0]}: are "
+            "frequencies mixed? Set data.frequency, or repair the row"
+        )
+    return steps, len(grid)
+
+
+def later(time: pd.Timestamp, frequency: str, steps: int) -> pd.DatetimeIndex:
+    """The `steps` times that follow one."""
+    return pd.date_range(time, periods=steps + 1, freq=frequency)[1:]
+
+
+def step_length(frequency: str) -> pd.Timedelta:
+    """How long a step is, on average."""
+    offset = pd.tseries.frequencies.to_offset(frequency)
+    first = offset.rollforward(pd.Timestamp(2001, 1, 1))
+    return (first + 12 * offset - first) / 12
+
+
+def season_length(frequency: str) -> int:
+    """Steps after which a series of this frequency is most like itself: those of a day, if it has several a day; else of
+    a week; else of a year; 1 where there is no such."""
+    if frequency == "B":
+        return 5
+    step = step_length(frequency)
+    for cycle in (_DAY, _WEEK, _YEAR):
+        if round(cycle / step) > 1:
+            return round(cycle / step)
+    return 1
+
+
+def calendar_features(times: pd.DatetimeIndex, frequency: str) -> np.ndarray:
+    """Where each time stands in the day, the week and the year, where a step is shorter than those.
+
+    Sines and cosines of a cycle and of its first harmonics: two of the day, three of the week (with which its days are
+    told apart), two of the year.
+
+    Returns:
+        (steps, features) of float32, each in -1 to 1.
+    """
+    step = step_length(frequency)
+    hour = (times.hour + times.minute / 60 + times.second / 3600).to_numpy() / 24
+    cycles = [
+        (_DAY, hour, 2),
+        (_WEEK, times.dayofweek.to_numpy() / 7, 3),
+        (_YEAR, (times.dayofyear.to_numpy() - 1) / 365.25, 2),
+    ]
+    features = [
+        wave(2 * np.pi * harmonic * position)
+        for cycle, position, harmonics in cycles
+        if step < 0.9 * cycle
+        for harmonic in range(1, harmonics + 1)
+        for wave in (np.sin, np.cos)
+    ]
+    return np.stack(features, axis=1).astype(np.float32) if features else np.zeros((len(times), 0), np.float32)
+
+
+def parse_times(written: list[object], place: Callable[[int], str]) -> pd.DatetimeIndex:
+    """Times as they stand in a file. With time zones they become UTC.
+
+    Args:
+        written: strings as ISO 8601 and its kin, or datetimes.
+        place: tells where each stands, for messages.
+
+    Raises:
+        UserError: one is missing or cannot be read.
+    """
+    # A bare number is a year; pandas would take it for nanoseconds.
+    written = [str(value) if isinstance(value, int) else value for value in written]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of formats that differ between rows
+        parsed = pd.to_datetime(pd.Series(written, dtype=object), errors="coerce", utc=True, format="ISO8601")
+        if parsed.isna().any():
+            other = pd.to_datetime(pd.Series(written, dtype=object), errors="coerce", utc=True)
+            parsed = other if other.notna().sum() > parsed.notna().sum() else parsed
+    unread = np.flatnonzero(parsed.isna())
+    if len(unread):
+        value = written[unread[0]]
+        if value is None or value == "":
+            raise UserError(f"{place(int(unread[0]))}: the time is missing: fill it in, or take the row out")
+        raise UserError(f"{place(int(unread[0]))}: {value!r} is no time; write it as 2026-01-31 or 2026-01-31 12:00:00")
+    return pd.DatetimeIndex(parsed.dt.tz_localize(None)).as_unit("s")

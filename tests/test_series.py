@@ -1,0 +1,257 @@
+"""Series: their grids, splits, windows and scales, and what is said of those that are not in order."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import SHARED, composed
+
+from unroll.building import build_data
+from unroll.data.time_grid import calendar_features, infer_frequency, season_length
+from unroll.errors import UserError
+
+ETT = SHARED / "ett"
+
+
+def of_file(path, *overrides: str):
+    settings = composed("task=forecasting", "data=series_files", f"data.path={path}", *overrides)
+    data = build_data(settings)
+    data.prepare_data()
+    return data
+
+
+def table(path, count=60, step="D", **columns):
+    times = pd.date_range("2024-01-01", periods=count, freq=step)
+    values = columns or {"units": np.arange(count) ** 1.5}
+    pd.DataFrame({"date": times, **values}).to_csv(path, index=False)
+    return path
+
+
+SHORT = ["data.context_length=7", "data.prediction_length=3"]
+
+
+def test_windows_are_the_series(tmp_path):
+    data = of_file(table(tmp_path / "a.csv"), *SHORT)
+    spec = data.spec
+    values = np.arange(60) ** 1.5
+    train = values[:42]
+    assert spec.centre[0][0] == pytest.approx(train.mean())
+    assert spec.scale[0][0] == pytest.approx(train.std())
+    assert (spec.frequency, spec.season_length) == ("D", 7)
+    assert spec.naive_error[0][0] == pytest.approx(np.abs(train[7:] - train[:-7]).mean())
+    scaled = (values - train.mean()) / train.std()
+    # 42 steps of train, 6 of validation, 12 of test: as many windows as there are futures inside each.
+    for split, first, count in (("train", 0, 33), ("validation", 35, 4), ("test", 41, 10)):
+        batches = list(data.eval_dataloader(split))
+        targets = torch.cat([batch.targets for batch in batches], dim=1)
+        assert targets.shape == (10, count, 1)
+        for index in range(count):
+            expected = torch.from_numpy(scaled[first + index : first + index + 10]).float()
+            torch.testing.assert_close(targets[:, index, 0], expected)
+    assert str(data.times(41, 1)[0]) == "2024-02-11 00:00:00"
+
+
+def test_training_goes_through_every_window_once_and_knows_no_later_values(tmp_path):
+    path = table(tmp_path / "a.csv")
+    seen = torch.cat([batch.rows for batch in of_file(path, *SHORT, "data.batch_size=4").train_dataloader()])
+    assert sorted(seen.tolist()) == list(range(33))
+    rows = pd.read_csv(path)
+    rows.loc[42:, "units"] *= -100
+    rows.to_csv(tmp_path / "b.csv", index=False)
+    one, two = of_file(path, *SHORT), of_file(tmp_path / "b.csv", *SHORT)
+    assert one.spec == two.spec
+    torch.testing.assert_close(one.table[:42], two.table[:42], rtol=0, atol=0)
+
+
+def test_a_window_is_a_view(tmp_path):
+    data = of_file(table(tmp_path / "a.csv"), *SHORT)
+    assert data.train_dataloader()._windows.data_ptr() == data.table.data_ptr()
+
+
+def test_gaps_are_missing_and_counted(tmp_path):
+    path = table(tmp_path / "a.csv")
+    rows = pd.read_csv(path, dtype=str)
+    rows.loc[20, "units"] = "NA"
+    rows.drop(index=[10, 11, 30]).to_csv(path, index=False)
+    data = of_file(path, *SHORT)
+    missing = np.flatnonzero(np.isnan(data.table[:, 0]))
+    assert missing.tolist() == [10, 11, 20, 30]
+    told = "\n".join(data.describe())
+    assert "gaps: 3 steps have no row and are taken as missing, the first 2024-01-11" in told
+    assert "6.7% of the targets are missing" in told
+
+
+def test_several_series_have_scales_of_their_own(tmp_path):
+    rows = []
+    for name, factor in (("north", 1.0), ("south", 50.0)):
+        rows += [(day.date(), name, factor * (i % 7)) for i, day in enumerate(pd.date_range("2024-01-01", periods=60))]
+    pd.DataFrame(rows, columns=["date", "shop", "units"]).to_csv(tmp_path / "a.csv", index=False)
+    data = of_file(tmp_path / "a.csv", *SHORT, "data.series=shop")
+    assert data.spec.names == ("north", "south")
+    torch.testing.assert_close(data.table[:60, 0], data.table[60:, 0])
+    batch = next(iter(data.eval_dataloader("test")))
+    assert batch.series.tolist() == [0] * 10 + [1] * 10
+    # No window crosses from one series into the next.
+    assert data.windows("train")[0].tolist() == [*range(33), *range(60, 93)]
+
+
+def test_covariates_are_what_they_are_called(tmp_path):
+    count = 60
+    columns = {"units": np.sin(np.arange(count)), "promo": np.arange(count) % 2, "rain": np.arange(count) ** 2.0}
+    path = table(tmp_path / "a.csv", **columns)
+    roles = ["data.target=[units]", "data.known=[promo]", "data.observed=[rain]", "data.calendar=false"]
+    data = of_file(path, *SHORT, *roles)
+    batch = next(iter(data.eval_dataloader("validation")))
+    assert batch.known.shape == (10, 4, 1) and batch.observed.shape == (7, 4, 1)
+    promo, rain = columns["promo"], columns["rain"]
+    at = 35  # where the first window begins
+    expected = (promo[at : at + 10] - promo[:42].mean()) / promo[:42].std()
+    torch.testing.assert_close(batch.known[:, 0, 0], torch.from_numpy(expected).float())
+    expected = (rain[at : at + 7] - rain[:42].mean()) / rain[:42].std()
+    torch.testing.assert_close(batch.observed[:, 0, 0], torch.from_numpy(expected).float())
+
+
+@pytest.mark.parametrize(
+    ("frequency", "season", "features"),
+    [
+        ("h", 24, 14),
+        ("15min", 96, 14),
+        ("D", 7, 10),
+        ("B", 5, 10),
+        ("W-SUN", 52, 4),
+        ("MS", 12, 4),
+        ("QS", 4, 4),
+        ("YS", 1, 0),
+    ],
+)
+def test_frequencies(frequency, season, features):
+    times = pd.date_range("2001-01-01", periods=40, freq=frequency)
+    assert season_length(frequency) == season
+    calendar = calendar_features(times, frequency)
+    assert calendar.shape == (40, features)
+    assert np.abs(calendar).max(initial=0) <= 1
+    found = infer_frequency(times)
+    assert pd.date_range(times[0], periods=40, freq=found).equals(times)
+    if features:
+        missing = times.delete([5, 6, 20])
+        assert pd.date_range(times[0], periods=40, freq=infer_frequency(missing)).equals(times)
+
+
+def test_the_same_hour_of_the_week_has_the_same_place_in_day_and_week():
+    times = pd.date_range("2024-01-01", periods=24 * 14, freq="h")
+    features = calendar_features(times, "h")
+    np.testing.assert_array_equal(features[:168, :10], features[168:, :10])
+    assert len(np.unique(features[:168, :10].round(5), axis=0)) == 168
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("", "the file is empty (0 bytes)"),
+        ("date,units\n", "has a header and no rows"),
+        ("date,units\n2024-01-01,1\n2024-01-02,x\n", "line 3, column units: 'x' is no number"),
+        (
+            "date;units\n2024-01-01;1,5\n",
+            "'1,5' is no number; if the comma is the decimal sign: data.decimal_comma=true",
+        ),
+        ("date,units\n2024-01-01,1\n2024-01-02,inf\n", "line 3, column units: is infinite"),
+        ("date,units\n2024-01-01,1\n,2\n", "line 3, column date: the time is missing"),
+        ("date,units\n2024-01-01,1\nsoon,2\n", "line 3, column date: 'soon' is no time"),
+        ("day,units\n2024-01-01,1\n", "name another by data.time: Valid: day, units"),
+        ("date,sold\n2024-01-01,1\n", "name another by data.target: Valid: date, sold"),
+        (
+            "date,units\n2024-01-02,1\n2024-01-01,2\n",
+            "line 3: the time 2024-01-01 00:00:00 is before that of the row above",
+        ),
+        (
+            "date,units\n2024-01-01,1\n2024-01-02,1\n2024-01-02,2\n",
+            "line 4: the time 2024-01-02 00:00:00 stands there twice",
+        ),
+        ("date,units\n2024-01-01,1\n2024-01-02,1\n", "has 2 rows, too few to tell how far apart they are"),
+        (
+            "date,units\n" + "".join(f"2024-01-{day:02},1\n" for day in (1, 2, 3, 4)) + "2024-01-04 12:00,1\n",
+            "line 6: 2024-01-04 12:00:00 is no step of the frequency D from 2024-01-01 00:00:00: are frequencies mixed?",
+        ),
+        (
+            "date,units\n" + "".join(f"2024-01-{day:02},1\n" for day in range(1, 10)),
+            "train has 6 steps, and data.context_length=7 + data.prediction_length=3 = 10 are needed",
+        ),
+        (
+            "date,units\n" + "".join(f"2024-{month:02}-{day:02},\n" for month in (1, 2) for day in range(1, 29)),
+            "nothing is seen in any window of train: its targets are all missing",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_told_in_one_line(tmp_path, written, told):
+    path = tmp_path / "a.csv"
+    path.write_text(written)
+    with pytest.raises(UserError) as error:
+        of_file(path, *SHORT, "data.target=[units]")
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("data.known=[units]", "units stands in them twice"),
+        ("data.sizes=[0.5,0.1,0.1]", "the shares are not 1 together"),
+        ("data.sizes=[100,20,20]", "has 60 steps, and data.sizes=[100, 20, 20] are 140"),
+        ("data.frequency=often", "data.frequency=often: is none"),
+        ("data.frequency=h", "set data.frequency to the right one"),
+        ("data.time=units", "data.time=units: is a column of numbers too"),
+    ],
+)
+def test_what_is_wrong_with_an_option_is_told_in_one_line(tmp_path, override, told):
+    with pytest.raises(UserError) as error:
+        of_file(table(tmp_path / "a.csv"), *SHORT, "data.target=[units]", override)
+    assert told in str(error.value)
+
+
+def test_decimal_commas_and_parquet_are_read_as_the_rest(tmp_path):
+    values = np.round(np.sin(np.arange(60)) * 1000, 2)
+    rows = pd.DataFrame({"date": pd.date_range("2024-01-01", periods=60), "units": values})
+    rows.to_parquet(tmp_path / "a.parquet")
+    (tmp_path / "a.csv").write_text(
+        "date;units\n" + "\n".join(f"{day:%Y-%m-%d};{str(value).replace('.', ',')}" for day, value in rows.to_numpy())
+    )
+    one = of_file(tmp_path / "a.parquet", *SHORT)
+    two = of_file(tmp_path / "a.csv", *SHORT, "data.decimal_comma=true")
+    assert torch.equal(one.table, two.table)
+
+
+def test_a_series_that_never_moves_is_no_trouble(tmp_path):
+    data = of_file(table(tmp_path / "a.csv", units=np.full(60, 3.0)), *SHORT)
+    assert data.table[:, 0].eq(0).all()
+    assert "note: train has no change in units" in "\n".join(data.describe())
+
+
+def test_the_best_forecast_of_the_load_curve_is_the_floor_it_says():
+    data = build_data(composed("task=forecasting", "data.sizes=[4000,1000,0]"))
+    data.prepare_data()
+    assert data.splits == ("train", "validation")
+    mean, std = data.ideal("validation")
+    batch = torch.cat([batch.future(24) for batch in data.eval_dataloader("validation")], dim=1)[..., 0].T
+    error = (batch.numpy() - mean[..., 0]) * data.spec.scale[0][0]
+    assert error.std() == pytest.approx(25, rel=0.03)
+    assert std * data.spec.scale[0][0] == pytest.approx(25)
+    assert abs(error.mean()) < 2
+
+
+@pytest.mark.skipif(not ETT.exists(), reason="needs the ETT data")
+def test_etth1_is_split_as_published():
+    data = build_data(
+        composed(
+            "task=forecasting", "data=etth1", f"data.path={ETT}", "data.context_length=96", "data.prediction_length=96"
+        )
+    )
+    data.prepare_data()
+    assert {split: len(data.windows(split)[0]) for split in data.splits} == {
+        "train": 8640 - 191,
+        "validation": 2880 - 95,
+        "test": 2880 - 95,
+    }
+    assert data.spec.columns.targets == ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
+    # As scikit-learn's scaler, which the published code uses, has them on the first 8,640 rows.
+    assert data.table[:8640, :7].mean(0).abs().max() < 1e-4
+    torch.testing.assert_close(data.table[:8640, :7].std(0, correction=0), torch.ones(7), rtol=1e-4, atol=0)
