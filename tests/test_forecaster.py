@@ -1,0 +1,255 @@
+"""What forecasters promise: no look ahead, the same forecast alone or beside others, and with the scale of what they read."""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+from scipy import stats
+
+from unroll.cells.gru import GRU
+from unroll.cells.lstm import LSTM
+from unroll.data.series import Windows
+from unroll.distributions import Draws, Quantiles, make_output
+from unroll.errors import UsageError
+from unroll.models.forecaster import Autoregressive, Segments, normalizers
+from unroll.noise import uniform
+from unroll.recurrent import Recurrent
+
+OUTPUTS = ["gaussian", "student_t", "negative_binomial", "quantiles", "mse", "mae", "huber"]
+CONTEXT, FUTURE = 12, 5
+
+
+def made(
+    form,
+    output="student_t",
+    normalization="centre",
+    channels="joint",
+    targets=2,
+    known=3,
+    observed=1,
+    cell=LSTM,
+    **more,
+):
+    recurrent = partial(Recurrent, hidden_size=7, cell=cell)
+    settings = {
+        "recurrent": recurrent,
+        "embedding_size": 6,
+        "output_dropout": 0.0,
+        "horizon": None,
+        "targets": targets,
+        "known": known,
+        "observed": observed,
+        "context_length": CONTEXT,
+        "prediction_length": FUTURE,
+        "output": make_output(output),
+        "normalization": normalization,
+        "channels": channels,
+        **more,
+    }
+    model = Segments(segment_length=4, **settings) if form == "segments" else Autoregressive(**settings)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.3)
+    return model.eval()
+
+
+def windows(batch=3, targets=2, known=3, observed=1, counts=False):
+    values = torch.randn(CONTEXT + FUTURE, batch, targets)
+    return Windows(
+        torch.poisson(values.exp()) if counts else values,
+        torch.randn(CONTEXT + FUTURE, batch, known),
+        torch.randn(CONTEXT, batch, observed),
+        torch.arange(batch) + 10,
+        torch.zeros(batch, dtype=torch.long),
+    )
+
+
+FORMS = [(form, channels) for form in ("autoregressive", "segments") for channels in ("joint", "separate")]
+
+
+@pytest.mark.parametrize(("form", "channels"), FORMS)
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_the_future_changes_no_forecast(form, channels, output):
+    counts = output == "negative_binomial"
+    model = made(form, output, "mean" if counts else "instance", channels)
+    batch = windows(counts=counts)
+    future = batch.targets.clone()
+    future[CONTEXT:] = float("nan")
+    torch.manual_seed(1)
+    one = model.forecast(batch, 6, 1)
+    torch.manual_seed(1)
+    two = model.forecast(batch._replace(targets=future), 6, 1)
+    torch.testing.assert_close(one.mean, two.mean, rtol=0, atol=0)
+    assert (one.paths is None) == (output in ("mse", "mae", "huber"))
+    if one.paths is not None:
+        torch.testing.assert_close(one.paths, two.paths, rtol=0, atol=0)
+        assert one.paths.shape == (6, FUTURE, 3, 2)
+
+
+@pytest.mark.parametrize(("form", "channels"), FORMS)
+@pytest.mark.parametrize("output", [name for name in OUTPUTS if name != "negative_binomial"])
+def test_a_window_is_forecast_the_same_beside_others(form, channels, output):
+    model = made(form, output, channels=channels)
+    batch = windows(batch=5)
+    together = model.forecast(batch, 7, 3)
+    for row in range(5):
+        some = slice(row, row + 1)
+        alone = model.forecast(
+            Windows(
+                batch.targets[:, some],
+                batch.known[:, some],
+                batch.observed[:, some],
+                batch.rows[some],
+                batch.series[some],
+            ),
+            7,
+            3,
+        )
+        torch.testing.assert_close(alone.mean, together.mean[:, some])
+        if alone.paths is not None:
+            torch.testing.assert_close(alone.paths, together.paths[:, :, some])
+
+
+def test_paths_that_are_rolled_out_in_pieces_are_the_same(monkeypatch):
+    import unroll.models.forecaster
+
+    for channels in ("joint", "separate"):
+        model, batch = made("autoregressive", channels=channels), windows(batch=5)
+        whole = model.forecast(batch, 7, 3)
+        monkeypatch.setattr(unroll.models.forecaster, "_ROWS_AT_ONCE", 15)
+        pieces = model.forecast(batch, 7, 3)
+        monkeypatch.undo()
+        torch.testing.assert_close(pieces.paths, whole.paths)
+        torch.testing.assert_close(pieces.mean, whole.mean)
+
+
+@pytest.mark.parametrize(("form", "channels"), FORMS)
+@pytest.mark.parametrize(
+    ("normalization", "output", "factor", "shift"),
+    [
+        ("instance", "student_t", 7.0, -3.0),
+        ("instance", "quantiles", 0.1, 20.0),
+        ("centre", "gaussian", 1.0, 5.0),
+        ("last", "mae", 1.0, -4.0),
+        ("mean", "student_t", 9.0, 0.0),
+    ],
+)
+def test_a_forecast_goes_with_the_scale_of_what_is_read(form, channels, normalization, output, factor, shift):
+    model = made(form, output, normalization, channels).double()
+    batch = windows()
+    batch = batch._replace(targets=batch.targets.double(), known=batch.known.double(), observed=batch.observed.double())
+    plain = model.forecast(batch, 5, 1)
+    moved = model.forecast(batch._replace(targets=factor * batch.targets + shift), 5, 1)
+    torch.testing.assert_close(moved.mean, factor * plain.mean + shift, rtol=1e-9, atol=1e-9)
+    if plain.paths is not None:
+        torch.testing.assert_close(moved.paths, factor * plain.paths + shift, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("channels", ["joint", "separate"])
+@pytest.mark.parametrize("cell", [LSTM, GRU])
+def test_teacher_forced_statements_are_those_of_single_steps(channels, cell):
+    model, batch = made("autoregressive", channels=channels, cell=cell), windows()
+    parameters, y = model.statements(batch)
+    ready = model.prepare(batch)
+    state = None
+    for t in range(1, CONTEXT + FUTURE):
+        h, state = model.recurrent(model.inputs(ready, t, t + 1), state)
+        raw = model.readout(h[0]).unflatten(-1, (model.width, model.output.size))
+        for whole, single in zip(parameters, model.output.parameters(raw, ready.loc, ready.scale), strict=True):
+            torch.testing.assert_close(whole[t - 1], single)
+    assert torch.equal(model._unfolded(y), batch.targets[1:])
+
+
+def test_a_point_forecast_is_fed_back_step_by_step():
+    model, batch = made("autoregressive", "mse"), windows()
+    forecast = model.forecast(batch, 1, 1).mean
+    filled = batch.targets.clone()
+    for t in range(FUTURE):  # each step again, with what was forecast in the place of what came
+        parameters, _ = model.statements(batch._replace(targets=filled))
+        filled[CONTEXT + t] = parameters[0][CONTEXT + t - 1]
+    torch.testing.assert_close(forecast, filled[CONTEXT:])
+
+
+@pytest.mark.parametrize("normalization", ["none", "last", "centre", "mean", "instance"])
+def test_what_is_missing_counts_for_nothing(normalization):
+    context = torch.randn(9, 4, 2)
+    holes = context.clone()
+    holes[[0, 3, 8], 1] = float("nan")
+    loc, scale = normalizers(holes, normalization)
+    kept = torch.tensor([1, 2, 4, 5, 6, 7])
+    expected = normalizers(context[kept][:, 1:2], normalization)
+    torch.testing.assert_close(loc[1:2], expected[0])
+    torch.testing.assert_close(scale[1:2], expected[1])
+    whole = normalizers(context, normalization)
+    torch.testing.assert_close(loc[[0, 2, 3]], whole[0][[0, 2, 3]])
+    nothing = normalizers(torch.full((9, 1, 1), float("nan")), normalization)
+    assert [part.item() for part in nothing] == [0, 1]
+    still = normalizers(torch.full((9, 1, 1), 4.0), normalization)
+    assert still[1].item() in (1.0, 4.0)
+
+
+def test_a_bidirectional_stack_is_refused():
+    for form in ("autoregressive", "segments"):
+        with pytest.raises(UsageError, match="bidirectional"):
+            made(form, recurrent=partial(Recurrent, hidden_size=7, cell=LSTM, bidirectional=True))
+
+
+# What is said of a value.
+
+
+def draws(paths=20_000):
+    return Draws(3, torch.arange(paths)[:, None, None], torch.zeros(1, 1, 1, dtype=torch.long), 0, torch.arange(1))
+
+
+RAW = {"gaussian": [0.3, -0.5], "student_t": [0.7, 0.4, -1.0], "negative_binomial": [1.2, -0.3]}
+
+
+def reference(name, loc=1.5, scale=2.0):
+    """The same distribution, by scipy."""
+    softplus = lambda x: math.log1p(math.exp(x)) + 1e-4  # noqa: E731
+    raw = RAW[name]
+    if name == "gaussian":
+        return stats.norm(loc + scale * raw[0], scale * softplus(raw[1]))
+    if name == "student_t":
+        return stats.t(2 + softplus(raw[0]), loc + scale * raw[1], scale * softplus(raw[2]))
+    mu, alpha = scale * softplus(raw[0]), softplus(raw[1]) / math.sqrt(scale)
+    return stats.nbinom(1 / alpha, 1 / (1 + mu * alpha))
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_likelihood_mean_and_draws_are_those_of_the_distribution(name):
+    output, expected = make_output(name), reference(name)
+    loc, scale = torch.tensor([1.5], dtype=torch.float64), torch.tensor([2.0], dtype=torch.float64)
+    parameters = output.parameters(torch.tensor([RAW[name]], dtype=torch.float64), loc, scale)
+    y = torch.arange(8, dtype=torch.float64)
+    density = expected.logpmf if name == "negative_binomial" else expected.logpdf
+    torch.testing.assert_close(output.loss(parameters, y), -torch.from_numpy(density(y.numpy())), rtol=1e-5, atol=0)
+    torch.testing.assert_close(output.mean(parameters), torch.tensor([expected.mean()]).double(), rtol=1e-5, atol=0)
+    drawn = output.draw(parameters, draws())[:, 0, 0].double().numpy()
+    if name == "negative_binomial":
+        for count in range(8):
+            assert (drawn <= count).mean() == pytest.approx(expected.cdf(count), abs=0.012)
+    else:
+        assert stats.kstest(drawn, expected.cdf).pvalue > 0.001
+
+
+def test_quantiles_are_in_order_and_drawn_from():
+    output = Quantiles()
+    (q,) = output.parameters(torch.randn(1, output.size) * 3, torch.tensor([1.0]), torch.tensor([2.0]))
+    assert (q.diff(dim=-1) > 0).all()
+    drawn = output.draw((q,), draws())[:, 0, 0]
+    for level, value in zip(output.levels[2:-2], q[0][2:-2], strict=True):
+        assert (drawn <= value).float().mean().item() == pytest.approx(level, abs=0.012)
+    assert output.mean((q,)).item() == pytest.approx(drawn.mean().item(), rel=0.05)
+
+
+def test_noise_hangs_on_its_indices_only_and_is_uniform():
+    rows, paths = torch.arange(300)[None, :], torch.arange(200)[:, None]
+    u = uniform(1, rows, paths)
+    assert torch.equal(u[7, 5], uniform(1, torch.tensor(5), torch.tensor(7)))
+    assert not torch.equal(u, uniform(2, rows, paths))
+    assert u.min() > 0 and u.max() < 1
+    assert stats.kstest(u.flatten().numpy(), "uniform").pvalue > 0.001
+    for one, two in ((u[:-1], u[1:]), (u[:, :-1], u[:, 1:])):  # neighbours know nothing of each other
+        assert abs(torch.corrcoef(torch.stack([one.flatten(), two.flatten()]))[0, 1]) < 0.02
