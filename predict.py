@@ -13,6 +13,8 @@ options by task (python predict.py RUN --help explains those of RUN's task):
   sentiment   --text TEXT --input FILE --column NAME --encoding NAME --output FILE --format csv --explain
   translation --text TEXT --input FILE --column NAME --encoding NAME --output FILE --format jsonl --beam B --nbest N
               --length-penalty A --temperature T --seed N --alignment
+  forecasting --input FILE --output FILE --time COLUMN --series COLUMN --encoding NAME --decimal-comma --samples N
+              --seed N
 
 examples:
   python predict.py outputs/2026-01-31/12-00-00_char_lm_lstm
@@ -21,6 +23,7 @@ examples:
   python predict.py RUN --input reviews.csv --column body --output labels.csv
   python predict.py RUN --text "not dull at all" --explain
   python predict.py RUN --input sentences.txt --beam 5 --output translations.txt
+  python predict.py RUN --input sales.csv --output forecast.csv
 """
 
 
@@ -30,7 +33,8 @@ def main() -> None:
     runs = [Path(argument) for argument in sys.argv[1:] if (Path(argument) / CONFIG).is_file()]
     parser = argparse.ArgumentParser(
         prog="predict.py",
-        description="Let a trained run do its task: a language model writes, a classifier labels, a translator translates.",
+        description="Let a trained run do its task: a language model writes, a classifier labels, a translator translates, "
+        "a forecaster forecasts.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,

@@ -19,13 +19,16 @@ from unroll.job import _build_trainer
 OPTIONS = [(group, option) for group, options in groups().items() for option in options]
 # What has no default because only a user can know it.
 NEEDED = {("data", "text_files"): ["data.path=x.txt"], ("data", "enwik8"): ["data.path=x"]}
-NEEDED[("data", "labelled_files")] = ["data.path=x.csv"]
+NEEDED[("data", "labelled_files")] = NEEDED[("data", "series_files")] = ["data.path=x.csv"]
+
+
+options_of = cache(data_options)
 
 
 @cache
-def spec_of(task: str) -> Any:
+def spec_of(task: str, *overrides: str) -> Any:
     """Of the data that a task has by default, which needs no network."""
-    data = build_data(composed(f"task={task}"))
+    data = build_data(composed(f"task={task}", *overrides))
     data.prepare_data()
     return data.spec
 
@@ -33,9 +36,7 @@ def spec_of(task: str) -> Any:
 def task_for(group: str, option: str) -> str:
     """The first task that an option fits."""
     for task in groups()["task"]:
-        if group == "data" and option not in data_options(
-            get_class(composed(f"task={task}")["task"]["_target_"]).reads
-        ):
+        if group == "data" and option not in options_of(get_class(composed(f"task={task}")["task"]["_target_"]).reads):
             continue
         if (group, option) == ("truncation", "full") and composed(f"task={task}")["choices"]["truncation"] != "full":
             continue
@@ -49,7 +50,10 @@ def test_option_fits_the_signatures(group, option):
     config = composed(*task, f"{group}={option}", *NEEDED.get((group, option), []))
     check(config)
     build_data(config)
-    build_task(config, spec_of(config["choices"]["task"]))
+    lengths = [
+        f"data.{key}={config['data'][key]}" for key in ("context_length", "prediction_length") if key in config["data"]
+    ]
+    build_task(config, spec_of(config["choices"]["task"], *lengths))
 
 
 @pytest.mark.parametrize("option", [option for option in groups()["trainer"] if option != "gpu"])

@@ -1,0 +1,172 @@
+"""A file of series in, their future out."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+
+from unroll.arguments import seed, up_to
+from unroll.data.series import RawSeries, SeriesSpec, Windows, check_order, fill_grid
+from unroll.data.series_files import read_series
+from unroll.data.time_grid import later
+from unroll.errors import UsageError, UserError, did_you_mean
+from unroll.insight.forecasts import TABLE_LEVELS, Fan, draw_fans
+from unroll.streaming import check_output
+from unroll.writing import write_csv
+
+if TYPE_CHECKING:
+    from unroll.tasks.forecasting import Forecasting
+
+_AT_ONCE = 256  # series that are forecast together
+_DRAWN = 6
+
+
+def add_forecasting_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of predict.py for a task that forecasts."""
+    parser.add_argument(
+        "--input",
+        type=Path,
+        help="the series up to now: .csv, .tsv, .jsonl or .parquet with the columns that the run was trained on; where it "
+        "has covariates known in advance, rows for the future too, with the target left empty",
+    )
+    parser.add_argument(
+        "--output", type=Path, help="CSV to write, with a picture .png beside it (default: to the screen)"
+    )
+    parser.add_argument("--time", metavar="COLUMN", help="column of the times (default: as in training)")
+    parser.add_argument("--series", metavar="COLUMN", help="column of the series' names (default: as in training)")
+    parser.add_argument("--encoding", default="utf-8", help="of the input file (default: utf-8)")
+    parser.add_argument("--decimal-comma", action="store_true", help="numbers are written as 1,5")
+    parser.add_argument("--samples", type=up_to(100_000), metavar="N", help="sample paths (default: the run's)")
+    parser.add_argument("--seed", type=seed, help="of the sample paths")
+
+
+def forecast_file(task: "Forecasting", options: argparse.Namespace) -> None:
+    """predict.py for a task that forecasts: what follows the last value of each series of a file.
+
+    Raises:
+        UserError: something is wrong with the input, or with the output's name.
+    """
+    if options.input is None:
+        raise UsageError("which series? give --input FILE.csv, with the columns that the run was trained on")
+    if options.output is not None:
+        check_output(options.output)
+        if options.output.suffix != ".csv":
+            raise UsageError(f"--output {options.output}: a .csv is written")
+        if options.output.resolve() == options.input.resolve():
+            raise UsageError(f"--output {options.output}: is the input")
+    if options.samples is not None:
+        task.samples = max(2, options.samples)
+    if options.seed is not None:
+        task.noise_seed = options.seed
+    spec = task.spec
+    began = time.perf_counter()
+    column = options.series or spec.series
+    raw = read_series(
+        options.input,
+        spec.columns,
+        options.time or spec.time,
+        column,
+        options.encoding,
+        options.decimal_comma,
+        "--",
+    )
+    found = [_context(one, spec, str(options.input)) for one in raw]
+    header = [*([column] if column else []), spec.time, "target", "mean"]
+    header += [str(level) for level in TABLE_LEVELS] if task.model.output.is_distribution else []
+    rows: list[list[object]] = []
+    fans: list[Fan] = []
+    for start in range(0, len(found), _AT_ONCE):
+        chunk = found[start : start + _AT_ONCE]
+        windows = _windows(chunk, spec)
+        mean, spread = task.forecast(windows)
+        truth = task.in_unit(windows.targets, windows)
+        for index, (number, times, _) in enumerate(chunk):
+            for target, name in enumerate(spec.columns.targets):
+                bands = None if spread is None else spread[:, :, index, target]
+                rows += [
+                    [
+                        *([spec.names[number]] if column else []),
+                        times[spec.context_length + t],
+                        name,
+                        f"{mean[t, index, target]:.6g}",
+                        *([] if bands is None else (f"{value:.6g}" for value in bands[:, t])),
+                    ]
+                    for t in range(spec.prediction_length)
+                ]
+                if len(fans) < _DRAWN:
+                    title = " ".join(part for part in (spec.names[number], name) if part)
+                    fans.append(Fan(title, times, truth[:, index, target], mean[:, index, target], bands))
+    _write(header, rows, options.output)
+    written = ""
+    if options.output is not None:
+        picture = options.output.with_suffix(".png")
+        draw_fans(fans, picture)
+        written = f" -> {options.output}, {picture}"
+    count = f"{len(found):,} series, " if column else ""
+    print(
+        f"{count}{spec.prediction_length} steps from {found[0][1][spec.context_length]} to {found[0][1][-1]}, in "
+        f"{time.perf_counter() - began:.1f} s{written}",
+        file=sys.stderr,
+    )
+
+
+def _write(header: list[str], rows: list[list[object]], path: Path | None) -> None:
+    if path is not None:
+        write_csv(path, header, rows)
+        return
+    import csv
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+
+
+def _context(one: RawSeries, spec: SeriesSpec, source: str) -> tuple[int, pd.DatetimeIndex, np.ndarray]:
+    """The number of a series, and times and values, (context + prediction, columns), of the window after its last value."""
+    told = f"{source}, series {one.name}" if one.name else source
+    if one.name not in spec.names:
+        valid = did_you_mean(one.name, [name for name in spec.names if name])
+        raise UserError(f"{told}: the run was not trained with this series; {valid}")
+    check_order(one, told)
+    times, values, steps = fill_grid(one, spec.frequency, told)
+    if len(times) > len(steps):
+        print(f"note: {told}: {len(times) - len(steps):,} steps have no row and are taken as missing", file=sys.stderr)
+    targets = len(spec.columns.targets)
+    seen = np.flatnonzero(np.isfinite(values[:, :targets]).any(axis=1))
+    if not len(seen):
+        raise UserError(f"{told}: has no value of {', '.join(spec.columns.targets)}")
+    now = int(seen[-1]) + 1
+    context, future = spec.context_length, spec.prediction_length
+    if now < context:
+        raise UserError(
+            f"{told}: has {now:,} steps up to its last value, and the run looks back at {context:,} "
+            "(data.context_length): give a longer history"
+        )
+    window = np.full((context + future, values.shape[1]), np.nan)
+    window[:context] = values[now - context : now]
+    given = values[now : now + future, targets : targets + len(spec.columns.known)]
+    window[context : context + len(given), targets : targets + len(spec.columns.known)] = given
+    ahead = later(times[now - 1], spec.frequency, future)
+    for index, name in enumerate(spec.columns.known):
+        missing = np.flatnonzero(np.isnan(window[context:, targets + index]))
+        if len(missing):
+            raise UserError(
+                f"{told}: {name} is known in advance, and has no value at {ahead[missing[0]]}: the forecast needs it up to "
+                f"{ahead[-1]}, in rows of their own with {spec.columns.targets[0]} left empty"
+            )
+    return spec.names.index(one.name), times[now - context : now].append(ahead), window
+
+
+def _windows(found: list[tuple[int, pd.DatetimeIndex, np.ndarray]], spec: SeriesSpec) -> Windows:
+    table = torch.from_numpy(
+        np.stack([spec.features(times, values, number) for number, times, values in found], axis=1)
+    )
+    sizes = [len(spec.columns.targets), spec.known_size, len(spec.columns.observed)]
+    targets, known, observed = table.split(sizes, dim=-1)
+    numbers = torch.tensor([number for number, _, _ in found])
+    return Windows(targets, known, observed[: spec.context_length], numbers, numbers)

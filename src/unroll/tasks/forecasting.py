@@ -1,0 +1,344 @@
+"""Forecasting: the future of a series, and how sure one may be of it."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+import numpy as np
+import torch
+from lightning.pytorch.loggers import Logger, WandbLogger
+from pydantic import Field, PositiveInt
+from torch import Tensor
+from torch.optim import Optimizer
+
+from unroll.data.base import Data
+from unroll.data.series import SeriesData, SeriesSpec, Windows
+from unroll.distributions import Draws, Gaussian, OutputName, make_output
+from unroll.errors import UsageError
+from unroll.forecast_scores import ForecastScores, Units, quantiles, score_names
+from unroll.forecasting import add_forecasting_arguments, forecast_file
+from unroll.insight.forecasts import (
+    TABLE_LEVELS,
+    Fan,
+    draw_calibration,
+    draw_fans,
+    draw_horizon,
+    write_horizon,
+)
+from unroll.insight.simple_forecasts import simple_forecasts
+from unroll.models.forecaster import Autoregressive, Channels, Forecast, Normalization, Segments
+from unroll.recurrent import Recurrent
+from unroll.schedule import Schedulers
+from unroll.schema import Probability
+from unroll.state import State
+from unroll.tasks.base import Loss, Task
+from unroll.truncation import Truncation
+from unroll.writing import write_csv
+
+_VALUES_AT_ONCE = 20_000_000  # of sample paths that are scored together
+_FANS = 6  # forecasts that are drawn
+_ROWS = 200_000  # of the table of the backtest, at most
+
+
+class Forecasting(Task):
+    """A forecaster, trained on windows of series; scored on every window, beside forecasts that need no training.
+
+    Args:
+        spec: columns, lengths, scales.
+        recurrent: makes the stack of cells.
+        optimizer, schedule: see `Task`.
+        truncation: on windows, `horizon` is how far gradients go.
+        form: `Autoregressive` or `Segments`.
+        output: what is said of each value; see `make_output`.
+        normalization, channels: see `Forecaster`.
+        segment_length: see `Segments`.
+        embedding_size, output_dropout: see both forms.
+        samples: sample paths of a forecast in the final scores.
+        validation_samples: in the validations during training.
+        baseline: whether forecasts that need no training are scored beside it.
+
+    Raises:
+        UsageError: settings that do not fit each other.
+    """
+
+    unit = "windows"
+    reads = SeriesData
+
+    def __init__(
+        self,
+        spec: SeriesSpec,
+        recurrent: Callable[..., Recurrent],
+        optimizer: Callable[..., Optimizer],
+        schedule: Callable[..., Schedulers],
+        truncation: Truncation,
+        form: Literal["autoregressive", "segments"],
+        output: OutputName,
+        normalization: Normalization,
+        channels: Channels,
+        segment_length: PositiveInt,
+        embedding_size: PositiveInt,
+        output_dropout: Probability,
+        samples: Annotated[int, Field(ge=2)],
+        validation_samples: Annotated[int, Field(ge=2)],
+        baseline: bool,
+    ) -> None:
+        super().__init__(optimizer, schedule, truncation)
+        if not truncation.carry_state or truncation.reset_probability:
+            raise UsageError(
+                "truncation.carry_state=false and truncation.reset_probability are for streams; a window is read as a whole"
+            )
+        if output == "negative_binomial" and normalization not in ("none", "mean"):
+            raise UsageError(
+                f"task.normalization={normalization}: counts can be divided, but not moved: take mean or none for "
+                "task.output=negative_binomial"
+            )
+        self.spec = spec
+        self.samples = samples
+        self.validation_samples = validation_samples
+        self.baseline = baseline
+        self.is_counts = output == "negative_binomial"
+        shared: dict[str, Any] = {
+            "recurrent": recurrent,
+            "embedding_size": embedding_size,
+            "output_dropout": output_dropout,
+            "horizon": truncation.horizon,
+            "targets": len(spec.columns.targets),
+            "known": spec.known_size,
+            "observed": len(spec.columns.observed),
+            "context_length": spec.context_length,
+            "prediction_length": spec.prediction_length,
+            "output": make_output(output),
+            "normalization": normalization,
+            "channels": channels,
+        }
+        self.model: Autoregressive | Segments = (
+            Segments(segment_length=segment_length, **shared) if form == "segments" else Autoregressive(**shared)
+        )
+        centre, scale, naive_error = (torch.tensor(table) for table in (spec.centre, spec.scale, spec.naive_error))
+        targets = len(spec.columns.targets)
+        self.register_buffer("centre", centre[:, :targets], persistent=False)
+        self.register_buffer("scale", scale[:, :targets], persistent=False)
+        self.register_buffer("naive_error", naive_error, persistent=False)
+        self.scores = ForecastScores(spec.prediction_length, self.model.output.is_distribution, of_all=True)
+        """Of the last evaluation."""
+        self.noise_seed = 0
+        """Of the sample paths: the same for every run, and whoever loads it."""
+        self._references: dict[str, dict[str, ForecastScores]] = {}
+
+    def begin(self, data: Data) -> list[str]:
+        if self.is_counts:
+            targets = cast(SeriesData, data).table[:, : len(self.spec.columns.targets)]
+            seen = targets[targets.isfinite()]
+            if (seen < 0).any() or (seen != seen.round()).any():
+                raise UsageError(
+                    "task.output=negative_binomial is for counts, 0, 1, 2, ..., as they are: add data.standardize=false, "
+                    "or take student_t"
+                )
+        return []
+
+    def loss(self, batch: Windows, state: State | None) -> Loss:
+        parameters, y = self.model.statements(batch)
+        if not self.training:
+            future = slice(-self.spec.prediction_length, None)
+            parameters, y = tuple(part[future] for part in parameters), y[future]
+            self._observe(batch)
+        seen = y.isfinite()
+        each = self.model.output.loss(parameters, y.nan_to_num(0.0))
+        count = seen.sum()
+        # Not each * seen: what is not finite there would be kept.
+        value = torch.where(seen, each, 0.0).sum() / count.clamp(min=1)
+        return Loss(value, count.to(value.dtype), None)
+
+    def _observe(self, batch: Windows) -> None:
+        if not batch.share:  # of a process that had nothing left to do
+            return
+        fitting = self.trainer.state.fn == "fit"
+        paths = self.validation_samples if fitting else self.samples
+        _, count, targets = batch.targets.shape
+        at_once = max(1, _VALUES_AT_ONCE // (paths * self.spec.prediction_length * targets))
+        for start in range(0, count, at_once):
+            some = batch.some(slice(start, start + at_once))
+            self.scores.update(
+                self.model.forecast(some, paths, self.noise_seed),
+                some.future(self.spec.prediction_length),
+                self._units(some),
+            )
+
+    def _units(self, batch: Windows) -> Units:
+        tables = cast(tuple[Tensor, Tensor, Tensor], (self.centre, self.scale, self.naive_error))
+        return Units(*(table[batch.series] for table in tables))
+
+    def metrics(self, loss: float) -> dict[str, float]:
+        return {"loss": loss}
+
+    @property
+    def evaluation_metrics(self) -> list[str]:
+        return ["loss", *score_names(self.model.output.is_distribution)]
+
+    def start_observing(self) -> None:
+        if self.device.type != "mps":  # which has no float64
+            self.scores.set_dtype(torch.float64)
+        self.scores.reset()
+
+    def observed(self) -> dict[str, float]:
+        return self.scores.compute()
+
+    def tokens(self, batch: Windows) -> int:
+        return len(batch.rows)
+
+    def definitions(self) -> dict[str, str]:
+        return {
+            "mse, mae, crps": "of standardized values",
+            "smape, wql, mase": "of values in the data's unit; mase: season "
+            f"{self.spec.season_length}, errors of the seasonal naive forecast on train",
+        }
+
+    def baselines(self, data: Data, splits: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
+        found: dict[str, dict[str, dict[str, float]]] = {}
+        for split in splits:
+            for name, scores in self._reference_scores(cast(SeriesData, data), split).items():
+                found.setdefault(name, {})[split] = scores.compute()
+        return found
+
+    def _reference_scores(self, data: SeriesData, splits: str) -> dict[str, ForecastScores]:
+        """What forecasts that need no training score, and, where the data is generated, the best that there can be."""
+        if not self.baseline:
+            return {}
+        if splits not in self._references:
+            is_distribution = self.model.output.is_distribution
+            tables = (getattr(self, name).cpu() for name in ("centre", "scale", "naive_error"))
+            units = Units(*tables)
+            found = simple_forecasts(data, [splits], units, is_distribution)
+            self._references[splits] = {name: scores[splits] for name, scores in found.items()}
+            floor = self._floor(data, splits, units)
+            if floor is not None:
+                self._references[splits]["floor"] = floor
+            for scores in self._references[splits].values():
+                scores.compute()
+        return self._references[splits]
+
+    def _floor(self, data: SeriesData, splits: str, units: Units) -> ForecastScores | None:
+        ideals = [data.ideal(split) for split in splits.split("+")]
+        if any(ideal is None for ideal in ideals):
+            return None
+        mean, std = (
+            torch.from_numpy(np.concatenate([part[index] for part in ideals if part is not None])) for index in (0, 1)
+        )
+        scores = ForecastScores(self.spec.prediction_length, self.model.output.is_distribution)
+        scores.set_dtype(torch.float64)
+        paths = torch.arange(self.samples)[:, None, None]
+        for batch in data.eval_dataloader(splits):
+            mu, sigma = (part[batch.rows].transpose(0, 1).float() for part in (mean, std))
+            targets = torch.arange(mu.shape[-1])
+            drawn = [
+                Gaussian().draw(
+                    (mu[t], sigma[t]), Draws(self.noise_seed + 1, paths, batch.rows[None, :, None], t, targets)
+                )
+                for t in range(len(mu))
+            ]
+            forecast = Forecast(mu, torch.stack(drawn, dim=1) if scores.is_distribution else None)
+            scores.update(forecast, batch.future(len(mu)), Units(*(table[batch.series] for table in units)))
+        return scores
+
+    def report(self, data: Data, splits: str, folder: Path, loggers: Sequence[Logger]) -> list[str]:
+        data = cast(SeriesData, data)
+        lines = {"this model": self.scores, **self._reference_scores(data, splits)}
+        pictures = {name: folder / "figures" / f"{name}_{splits}.png" for name in ("forecasts", "horizon")}
+        name, label = ("crps", "CRPS (standardized)") if self.scores.is_distribution else ("mae", "MAE (standardized)")
+        draw_horizon(lines, name, label, pictures["horizon"])
+        if self.scores.is_distribution:
+            pictures["calibration"] = folder / "figures" / f"calibration_{splits}.png"
+            draw_calibration(self.scores, pictures["calibration"])
+        tables = folder / "evaluation"
+        write_horizon(lines, tables / f"{splits}_horizon.csv")
+        self._backtest(data, splits, tables / f"{splits}_backtest.csv", pictures["forecasts"])
+        for logger in loggers:
+            if isinstance(logger, WandbLogger):
+                for title, picture in pictures.items():
+                    logger.log_image(f"{splits}/{title}", [str(picture)])
+        return [f"{splits:<10} {folder}/evaluation/{splits}_backtest.csv, {splits}_horizon.csv; figures/"]
+
+    def _backtest(self, data: SeriesData, splits: str, table: Path, picture: Path) -> None:
+        """Forecasts from origins that lie a prediction length apart: as a table, and a few of them drawn."""
+        loader = data.eval_dataloader(splits)
+        steps, context = self.spec.prediction_length, self.spec.context_length
+        names = self.spec.columns.targets
+        chosen = [0]
+        for row in range(1, len(loader.starts)):
+            apart = int(loader.starts[row] - loader.starts[chosen[-1]])
+            if apart >= steps or loader.series[row] != loader.series[chosen[-1]]:
+                chosen.append(row)
+        at_most = max(1, _ROWS // (steps * len(names)))
+        chosen = chosen[:: -(-len(chosen) // at_most)]
+        drawn = {chosen[index] for index in np.linspace(0, len(chosen) - 1, min(_FANS, len(chosen))).astype(int)}
+        several = len(self.spec.names) > 1
+        header = [*(["series"] if several else []), "origin", "time", "target", "value", "mean"]
+        header += [str(level) for level in TABLE_LEVELS] if self.scores.is_distribution else []
+        rows: list[list[object]] = []
+        fans: list[Fan] = []
+        for begin in range(0, len(chosen), 64):
+            some = np.array(chosen[begin : begin + 64])
+            batch = loader.collate(some, some)
+            mean, spread = self.forecast(batch)
+            truth = self.in_unit(batch.targets, batch)
+            for index, row in enumerate(some.tolist()):
+                times = data.times(int(loader.starts[row]), context + steps)
+                series = self.spec.names[int(batch.series[index])]
+                for target, name in enumerate(names):
+                    bands = None if spread is None else spread[:, :, index, target]
+                    rows += [
+                        [
+                            *([series] if several else []),
+                            times[context - 1],
+                            times[context + t],
+                            name,
+                            _written(truth[context + t, index, target]),
+                            _written(mean[t, index, target]),
+                            *([] if bands is None else map(_written, bands[:, t])),
+                        ]
+                        for t in range(steps)
+                    ]
+                if row in drawn:
+                    shown = len(fans) % len(names)  # another target in each
+                    title = " ".join(part for part in (series, names[shown]) if part)
+                    bands = None if spread is None else spread[:, :, index, shown]
+                    fans.append(Fan(title, times, truth[:, index, shown], mean[:, index, shown], bands))
+        write_csv(table, header, rows)
+        draw_fans(fans, picture)
+
+    def forecast(self, windows: Windows) -> tuple[np.ndarray, np.ndarray | None]:
+        """The future of some windows, in the data's unit.
+
+        Returns:
+            The mean (prediction, batch, targets), and the quantiles at `TABLE_LEVELS` (levels, prediction, batch, targets);
+            None for these from a model that gives points only.
+        """
+        was_training = self.training
+        self.eval()
+        windows = windows.to(self.device)
+        try:
+            with torch.inference_mode():
+                found = self.model.forecast(windows, self.samples, self.noise_seed)
+        finally:
+            self.train(was_training)
+        mean = self.in_unit(found.mean, windows)
+        if found.paths is None:
+            return mean, None
+        return mean, self.in_unit(quantiles(found.paths.sort(0).values, TABLE_LEVELS), windows)
+
+    def in_unit(self, values: Tensor, windows: Windows) -> np.ndarray:
+        """Standardized values (..., batch, targets) of windows in the data's unit."""
+        centre, scale, _ = (unit.to(values.device).double() for unit in self._units(windows))
+        return (values.double() * scale + centre).cpu().numpy()
+
+    @classmethod
+    def add_predict_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        add_forecasting_arguments(parser)
+
+    def predict(self, options: argparse.Namespace) -> None:
+        forecast_file(self, options)
+
+
+def _written(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.6g}"

@@ -1,0 +1,215 @@
+"""Forecasting through its doors: a file of series in, their future out."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import composed, door
+
+import unroll
+from unroll.building import build_data
+from unroll.errors import UsageError
+from unroll.job import run
+
+SMALL = [
+    "task=forecasting",
+    "logger=none",
+    "trainer.accelerator=cpu",
+    "trainer.max_epochs=-1",
+    "model.hidden_size=8",
+    "schedule=constant",
+    "data.context_length=14",
+    "data.prediction_length=7",
+]
+
+
+def sales(path: Path, days=200, shops=("north", "south"), after=0) -> Path:
+    """Counts with a rhythm of a week; `promo` is known `after` days ahead."""
+    draw = np.random.default_rng(0)
+    rows = []
+    for number, shop in enumerate(shops):
+        for index, day in enumerate(pd.date_range("2024-01-01", periods=days + after)):
+            promo = int(index % 11 == 0)
+            units = draw.poisson((5 + 3 * (index % 7) + 10 * promo) * (1 + 4 * number))
+            rows.append([day.date(), shop, units if index < days else "", promo])
+    pd.DataFrame(rows, columns=["day", "shop", "units", "promo"]).to_csv(path, index=False)
+    return path
+
+
+COLUMNS = ["data=series_files", "data.time=day", "data.series=shop", "data.target=[units]", "data.known=[promo]"]
+
+
+@pytest.fixture(scope="module")
+def shops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on two series, with a covariate that is known in advance."""
+    folder = tmp_path_factory.mktemp("forecasting")
+    path = sales(folder / "sales.csv")
+    result = door(
+        "train.py", *SMALL, *COLUMNS, f"data.path={path}", "trainer.max_steps=30", f"hydra.run.dir={folder}/run"
+    )
+    assert result.returncode == 0, result.stderr
+    return folder / "run"
+
+
+def test_a_run_leaves_tables_and_pictures(shops):
+    for name in ("forecasts", "horizon", "calibration"):
+        assert (shops / f"figures/{name}_test.png").stat().st_size > 10_000
+    summary = json.loads((shops / "summary.json").read_text())
+    assert set(summary["baselines"]) == {"last value", "seasonal naive", "drift", "linear"}
+    with (shops / "evaluation/test_horizon.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["method"] == "this model"]
+    assert [int(row["step"]) for row in rows] == list(range(1, 8))
+    # Every window has all its steps: the mean over steps is the score.
+    crps = np.mean([float(row["crps"]) for row in rows])
+    assert crps == pytest.approx(summary["metrics"]["test/crps"], rel=1e-4)
+
+
+def test_the_backtest_has_forecasts_a_prediction_length_apart(shops):
+    rows = pd.read_csv(shops / "evaluation/test_backtest.csv", parse_dates=["origin", "time"])
+    written = pd.read_csv(shops.parent / "sales.csv", parse_dates=["day"]).set_index(["shop", "day"])["units"]
+    for shop, of_shop in rows.groupby("series"):
+        origins = of_shop["origin"].drop_duplicates()
+        assert (origins.diff().dropna() == pd.Timedelta(days=7)).all()
+        assert of_shop["time"].is_unique
+        truth = [written[shop, time] for time in of_shop["time"]]
+        np.testing.assert_allclose(of_shop["value"], truth, atol=1e-3)
+        assert (of_shop["0.1"] <= of_shop["0.9"]).all()
+
+
+def test_predict_says_what_follows_the_last_value(shops, tmp_path):
+    path = sales(tmp_path / "new.csv", after=7)
+    result = door("predict.py", str(shops), "--input", str(path), "--output", f"{tmp_path}/forecast.csv")
+    assert result.returncode == 0, result.stderr
+    assert "2 series, 7 steps from 2024-07-19 00:00:00 to 2024-07-25 00:00:00" in result.stderr
+    assert (tmp_path / "forecast.png").stat().st_size > 10_000
+    rows = pd.read_csv(tmp_path / "forecast.csv", parse_dates=["day"])
+    assert list(rows.columns) == [
+        "shop",
+        "day",
+        "target",
+        "mean",
+        "0.025",
+        "0.1",
+        "0.25",
+        "0.5",
+        "0.75",
+        "0.9",
+        "0.975",
+    ]
+    assert rows["day"].tolist() == 2 * pd.date_range("2024-07-19", periods=7).tolist()
+    # In the unit of the data: the second shop sells five times as much.
+    means = rows.groupby("shop")["mean"].mean()
+    assert 5 < means["north"] < 30 < means["south"] < 120
+    # What is on the screen is what is in the file; and a forecast hangs on nothing but the series.
+    shown = door("predict.py", str(shops), "--input", str(path))
+    assert shown.stdout == (tmp_path / "forecast.csv").read_text()
+    sales(tmp_path / "one.csv", after=7, shops=("north",))
+    alone = door("predict.py", str(shops), "--input", f"{tmp_path}/one.csv")
+    one, both = (np.genfromtxt(lines.splitlines()[1:8], delimiter=",")[:, 3:] for lines in (alone.stdout, shown.stdout))
+    np.testing.assert_allclose(one, both, rtol=1e-4)
+    other = door("predict.py", str(shops), "--input", f"{tmp_path}/one.csv", "--seed", "5")
+    assert other.stdout != alone.stdout
+
+
+def test_a_forecast_is_that_of_the_model_on_the_last_window(shops, tmp_path):
+    """What predict.py reads from a file is what the DataModule makes of it."""
+    task = unroll.load(shops)
+    from unroll.data.series_files import read_series
+    from unroll.forecasting import _context, _windows
+
+    path = sales(tmp_path / "new.csv", days=150, after=7)
+    raw = read_series(path, task.spec.columns, "day", "shop", "utf-8", False, "--")
+    windows = _windows([_context(one, task.spec, "new.csv") for one in raw], task.spec)
+    data = build_data(composed(*SMALL, *COLUMNS, f"data.path={path}", "data.sizes=[100,29,28]"))
+    data.adopt(task.spec)
+    data.prepare_data()
+    starts = [150 - 14, 157 + 150 - 14]  # where the windows begin whose context ends with the last value
+    for index, start in enumerate(starts):
+        block = data.table[start : start + 21]
+        torch.testing.assert_close(windows.targets[:14, index, 0], block[:14, 0])
+        assert windows.targets[14:, index].isnan().all()
+        torch.testing.assert_close(windows.known[:, index], block[:, 1 : 1 + task.spec.known_size])
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda rows: rows.drop(columns="promo"), "there is no column promo"),
+        (
+            lambda rows: rows[rows["units"].notna()],
+            "promo is known in advance, and has no value at 2024-07-19 00:00:00",
+        ),
+        (lambda rows: rows.iloc[:-3], "promo is known in advance, and has no value at 2024-07-23 00:00:00"),
+        (lambda rows: rows.assign(shop="east"), "series east: the run was not trained with this series; did you"),
+        (lambda rows: rows.tail(12), "has 5 steps up to its last value, and the run looks back at 14"),
+        (lambda rows: rows.assign(units=np.nan), "has no value of units"),
+        (lambda rows: rows.iloc[::-1], "is before that of the row above: sort the rows by time"),
+    ],
+)
+def test_what_is_wrong_with_the_input_is_told_in_one_line(shops, tmp_path, change, told):
+    rows = pd.read_csv(sales(tmp_path / "new.csv", after=7, shops=("north",)))
+    change(rows).to_csv(tmp_path / "new.csv", index=False)
+    result = door("predict.py", str(shops), "--input", f"{tmp_path}/new.csv", "--output", f"{tmp_path}/out.csv")
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: ") and result.stderr.count("\n") == 1
+    assert told.removesuffix("; did you") in result.stderr
+    assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ([], "which series? give --input FILE.csv"),
+        (["--input", "a.csv", "--output", "forecast.txt"], "a .csv is written"),
+    ],
+)
+def test_what_is_wrong_with_the_options_is_told_in_one_line(shops, options, told):
+    result = door("predict.py", str(shops), *options)
+    assert result.returncode == 2
+    assert told in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_counts_are_forecast_as_counts(tmp_path):
+    path = sales(tmp_path / "sales.csv", shops=("north",))
+    settings = [*SMALL, *COLUMNS, f"data.path={path}", "task.output=negative_binomial", "trainer.max_steps=4"]
+    composed(*settings, "task.normalization=mean", "data.standardize=false", folder=tmp_path / "run")
+    run(tmp_path / "run")
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert all(value is not None for value in summary["metrics"].values())
+    with pytest.raises(UsageError, match="counts can be divided, but not moved"):
+        run_of(tmp_path / "one", *settings)
+    with pytest.raises(UsageError, match="is for counts, 0, 1, 2"):
+        run_of(tmp_path / "two", *settings, "task.normalization=mean")
+
+
+def run_of(folder: Path, *settings: str) -> None:
+    composed(*settings, folder=folder)
+    run(folder)
+
+
+@pytest.mark.parametrize("settings", [[], ["task.form=segments", "task.segment_length=7", "task.channels=separate"]])
+def test_a_rhythm_is_learned(tmp_path, settings):
+    """Two sawteeth of a week, the same but for their height: nothing is random, so nothing may be left."""
+    times = pd.date_range("2024-01-01", periods=300)
+    tooth = np.arange(300) % 7
+    pd.DataFrame({"date": times, "a": tooth, "b": 10.0 * tooth}).to_csv(tmp_path / "a.csv", index=False)
+    overrides = [
+        "data=series_files",
+        f"data.path={tmp_path}/a.csv",
+        "task.output=mse",
+        "watch.metric=val/mse",
+        *settings,
+    ]
+    sizes = [
+        "model.hidden_size=16",
+        "task.output_dropout=0",
+        "trainer.max_steps=300",
+        "optimizer.lr=0.01",
+        "data.calendar=false",
+    ]
+    run_of(tmp_path / "run", *SMALL, *overrides, *sizes)
+    assert json.loads((tmp_path / "run/summary.json").read_text())["metrics"]["test/mse"] < 0.01
