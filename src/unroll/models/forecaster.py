@@ -20,7 +20,7 @@ from unroll.truncation import run_to_end
 Normalization = Literal["none", "last", "centre", "mean", "instance"]
 Channels = Literal["joint", "separate"]
 
-_ROWS_AT_ONCE = 8192  # sample paths: few enough to stay near the processor
+_ROWS_AT_ONCE = 4096  # sample paths: few enough to stay near the processor
 
 
 class Forecast(NamedTuple):
@@ -247,8 +247,7 @@ class Autoregressive(Forecaster):
     def _roll_out(self, ready: Prepared, h: Tensor, state: State, paths: int, seed: int) -> tuple[Tensor, Tensor]:
         rows, context, steps = len(h), self.context_length, self.prediction_length
         masks = self.recurrent.draw_masks(paths * rows, h)
-        known = self.known_inputs(ready, context + 1, context + steps).repeat(1, paths, 1)
-        step = self.recurrent.stepper(known, masks) if steps > 1 else None
+        known = self.known_inputs(ready, context + 1, context + steps)
         means, drawn = [], []
         raw = self.readout(h).expand(paths, *h.shape[:-1], -1)
         state = map_state(lambda tensor: tensor.repeat(paths, *[1] * (tensor.dim() - 1)), state)
@@ -258,10 +257,11 @@ class Autoregressive(Forecaster):
             means.append(self.output.mean(parameters).mean(0))
             drawn.append(y)
             if t + 1 < steps:
-                assert step is not None
-                read = ((y - ready.loc) / ready.scale).flatten(0, 1).to(known.dtype)
-                h, state = step(t, torch.cat([read, torch.ones_like(read)], dim=-1), state)
-                raw = self.readout(h).unflatten(0, (paths, rows))
+                read = ((y - ready.loc) / ready.scale).to(known.dtype)
+                x = torch.cat([known[t].expand(paths, -1, -1), read, torch.ones_like(read)], dim=-1)
+                # One step of the path over time that whole sequences take: of fused kernels one call, too.
+                h, state = self.recurrent(x.view(1, paths * rows, -1), state, None, masks)
+                raw = self.readout(h[0]).unflatten(0, (paths, rows))
         return torch.stack(means), torch.stack(drawn, dim=1)
 
 

@@ -1,0 +1,98 @@
+"""Speed of training and of sampling forecasts, against neuralforecast's DeepAR and LSTM.
+
+    python benchmarks/forecasting_speed.py ETTh1.csv --neuralforecast-python PATH_TO/python
+
+All read the seven columns of ETTh1 as series of their own: 96 steps of context, 96 of future, an LSTM of 128 units, Student's t
+distribution, 256 windows a batch (of one column each), Adam, clipping, float32, one core. Ours and DeepAR run over context and
+future and state every step; neuralforecast's LSTM, as it is by default, runs over the context only, and a small network makes
+the whole future of its outputs. Sampling: 100 paths of 96 steps for 1,000 series. The sides take turns.
+"""
+
+import argparse
+import csv
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("file", type=Path)
+parser.add_argument(
+    "--neuralforecast-python", required=True, help="the python of an environment with neuralforecast 3.3.0"
+)
+parser.add_argument("--repeats", type=int, default=3)
+parser.add_argument("--steps", type=int, default=40, help="of training that are timed, in tens")
+parser.add_argument("--core", type=int, help="the core that all is held to (default: the first)")
+options = parser.parse_args()
+
+if os.environ.get("OMP_NUM_THREADS") != "1":  # before torch is loaded
+    os.environ["OMP_NUM_THREADS"] = "1"
+    os.execv(sys.executable, [sys.executable, *sys.argv])
+if hasattr(os, "sched_setaffinity"):
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[0] if options.core is None else options.core})  # the children are held to it too
+
+import torch  # noqa: E402
+
+from unroll import load  # noqa: E402
+from unroll.data.series import Windows  # noqa: E402
+from unroll.machine import free_speed  # noqa: E402
+
+SIZES = {"context_length": 96, "prediction_length": 96, "batch_size": 256, "hidden_size": 128, "paths": 100}
+SERIES = 1000
+WARM = 10  # steps that are not timed
+
+
+def ours(folder: Path) -> dict[str, float]:
+    """By train.py; its own windows hold seven columns, so 37 of them are 259 of one column."""
+    command = [
+        sys.executable,
+        "train.py",
+        "task=forecasting",
+        "data=series_files",
+        f"data.path={options.file.absolute()}",
+    ]
+    data = ["data.context_length=96", "data.prediction_length=96", "data.batch_size=37", "data.calendar=false"]
+    sizes = ["data.sizes=[8640,2880,2880]", "model=lstm", "model.hidden_size=128", "task.channels=separate"]
+    budget = [f"trainer.max_steps={options.steps + WARM}", "+trainer.limit_val_batches=0", "trainer.accelerator=cpu"]
+    rest = [f"hydra.run.dir={folder}", "logger=none", "test=false", "task.baseline=false", "task.embedding_size=1"]
+    rest += [f"trainer.log_every_n_steps={WARM}", "task.output_dropout=0"]
+    subprocess.run([*command, *data, *sizes, *budget, *rest], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    with (folder / "metrics.csv").open() as file:
+        logged = [float(row["train_seconds"]) for row in csv.DictReader(file) if row["train_seconds"]]
+    free_speed()
+    task = load(folder, "last")
+    context = torch.randn(96, 1, 1).expand(96, -(-SERIES // 7), 7)
+    future = torch.full((96, *context.shape[1:]), torch.nan)
+    rows = torch.arange(context.shape[1])
+    empty = context.new_zeros(192, len(rows), 0)
+    windows = Windows(torch.cat([context, future]), empty, empty[:96], rows, rows * 0)
+    began = time.perf_counter()
+    task.forecast(windows)
+    return {"windows": 259 * options.steps / (logged[-1] - logged[0]), "sampling": time.perf_counter() - began}
+
+
+with tempfile.TemporaryDirectory() as temporary:
+    work = Path(temporary)
+    spec = work / "spec.json"
+    rest = {"csv": str(options.file.absolute()), "steps": options.steps, "series": SERIES, "kinds": ["DeepAR", "LSTM"]}
+    spec.write_text(json.dumps({**SIZES, **rest}))
+    peer = [options.neuralforecast_python, str(ROOT / "benchmarks" / "neuralforecast_peer.py"), str(spec)]
+    rounds = []
+    for number in range(options.repeats):
+        answer = subprocess.run(peer, check=True, capture_output=True, text=True).stdout
+        rounds.append({"ours": ours(work / f"run{number}"), **json.loads(answer.splitlines()[-1])})
+        for name, found in rounds[-1].items():
+            print(f"{name}: " + ", ".join(f"{key} {value:,.1f}" for key, value in found.items()), flush=True)
+    for name in ("DeepAR", "LSTM"):
+        ratios = sorted(pair["ours"]["windows"] / pair[name]["windows"] for pair in rounds)
+        print(
+            f"training: {statistics.median(ratios):.2f} x the windows a second of {name} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+        )
+    ratios = sorted(pair["DeepAR"]["sampling"] / pair["ours"]["sampling"] for pair in rounds)
+    print(f"sampling: {statistics.median(ratios):.2f} x as fast as DeepAR ({ratios[0]:.2f} to {ratios[-1]:.2f})")
