@@ -31,7 +31,7 @@ def infer_frequency(times: pd.DatetimeIndex) -> str | None:
         for alias in _BY_CALENDAR:
             if times.isin(pd.date_range(times[0], times[-1], freq=alias)).all():
                 return alias
-    if step == _DAY and len(times) > 7 and (times.dayofweek < 5).all():
+    if step == _DAY and len(times) > 7 and (times.day_of_week < 5).all():
         return "B"
     if step == _WEEK:
         return f"W-{times[0].strftime('%a').upper()}"
@@ -114,8 +114,8 @@ def calendar_features(times: pd.DatetimeIndex, frequency: str) -> np.ndarray:
     hour = (times.hour + times.minute / 60 + times.second / 3600).to_numpy() / 24
     cycles = [
         (_DAY, hour, 2),
-        (_WEEK, times.dayofweek.to_numpy() / 7, 3),
-        (_YEAR, (times.dayofyear.to_numpy() - 1) / 365.25, 2),
+        (_WEEK, times.day_of_week.to_numpy() / 7, 3),
+        (_YEAR, (times.day_of_year.to_numpy() - 1) / 365.25, 2),
     ]
     features = [
         wave(2 * np.pi * harmonic * position)

@@ -41,7 +41,7 @@ class LoadCurve(SeriesData):
         draw = np.random.default_rng(self.noise_seed)
         count = int(sum(self.sizes))
         times = pd.date_range(_BEGIN, periods=count, freq="h").as_unit("s")
-        hour, year = times.hour.to_numpy(), (times.dayofyear.to_numpy() - 1) / 365.25
+        hour, year = times.hour.to_numpy(), (times.day_of_year.to_numpy() - 1) / 365.25
         weather = _persistent(0.99, 3 * np.sqrt(1 - 0.99**2), draw.standard_normal(count))
         temperature = (
             10 - 10 * np.cos(2 * np.pi * (year - 0.04)) + 4 * np.cos(2 * np.pi * (hour - 15) / 24) + weather
@@ -72,8 +72,8 @@ def _persistent(persistence: float, size: float, news: np.ndarray) -> np.ndarray
 
 def _mean(times: pd.DatetimeIndex, temperature: np.ndarray, holiday: np.ndarray) -> np.ndarray:
     hour = times.hour.to_numpy()
-    free = (times.dayofweek == 6) | holiday
-    saturday = (times.dayofweek == 5) & ~free
+    free = (times.day_of_week == 6) | holiday
+    saturday = (times.day_of_week == 5) & ~free
     working = ~free & ~saturday
     morning, noon, evening = _bump(hour, 8, 2), _bump(hour, 13, 3), _bump(hour, 19, 2.5)
     rhythm = np.select(
@@ -84,7 +84,7 @@ def _mean(times: pd.DatetimeIndex, temperature: np.ndarray, holiday: np.ndarray)
             20 * morning + 110 * noon + 140 * evening,
         ],
     )
-    winter = np.cos(2 * np.pi * (times.dayofyear.to_numpy() - 1) / 365.25)
+    winter = np.cos(2 * np.pi * (times.day_of_year.to_numpy() - 1) / 365.25)
     return (
         500
         + 0.0015 * np.arange(len(times))
