@@ -5,8 +5,8 @@
 All read the seven columns of ETTh1 as series of their own: 96 steps of context and 96 of future, an LSTM of 128 units,
 Student's t distribution, 256 windows of one column a batch, Adam, clipping, float32, one core. Ours and both DeepARs run on
 context and future; neuralforecast's LSTM, as it is by default, runs over the context only, and a small network makes the
-whole future of its outputs. Sampling: 100 paths of 96 steps for 1,000 series; neuralforecast feeds back one path of means instead.
-The sides take turns.
+whole future of its outputs. Sampling: 100 paths of 96 steps for 1,000 series; neuralforecast feeds back one path of means
+instead. The sides take turns.
 """
 
 import argparse

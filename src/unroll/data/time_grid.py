@@ -24,7 +24,7 @@ def infer_frequency(times: pd.DatetimeIndex) -> str | None:
         return None
     found = pd.infer_freq(times)
     if found is not None:
-        return str(found)
+        return str(getattr(found, "freqstr", found))  # pandas 4 gives an offset
     steps, counts = np.unique(np.diff(times.to_numpy()), return_counts=True)
     step = pd.Timedelta(steps[counts.argmax()])
     if step >= pd.Timedelta(days=28):
