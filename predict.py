@@ -33,8 +33,8 @@ def main() -> None:
     runs = [Path(argument) for argument in sys.argv[1:] if (Path(argument) / CONFIG).is_file()]
     parser = argparse.ArgumentParser(
         prog="predict.py",
-        description="Let a trained run do its task: a language model writes, a classifier labels, a translator translates, "
-        "a forecaster forecasts.",
+        description="Let a trained run do its task: a language model writes, a classifier labels, a translator "
+        "translates,\na forecaster forecasts.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,

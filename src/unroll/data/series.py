@@ -177,10 +177,12 @@ class Windows(NamedTuple):
         parts = [part[:, rows] for part in (self.targets, self.known, self.observed)]
         return Windows(parts[0], parts[1], parts[2], self.rows[rows], self.series[rows])
 
-    def to(self, device: torch.device) -> "Windows":
-        """The same windows elsewhere."""
-        parts = [part.to(device) for part in (self.targets, self.known, self.observed, self.rows, self.series)]
-        return Windows(parts[0], parts[1], parts[2], parts[3], parts[4])
+    # Not named `to`: Lightning would take that to move a batch.
+    def like(self, weight: Tensor) -> "Windows":
+        """The same windows on the device of a model's weight, and in its precision."""
+        targets, known, observed = (part.to(weight) for part in (self.targets, self.known, self.observed))
+        rows, series = self.rows.to(weight.device), self.series.to(weight.device)
+        return self._replace(targets=targets, known=known, observed=observed, rows=rows, series=series)
 
 
 @dataclass(frozen=True)

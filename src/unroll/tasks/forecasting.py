@@ -316,7 +316,7 @@ class Forecasting(Task):
         """
         was_training = self.training
         self.eval()
-        windows = windows.to(self.device)
+        windows = windows.like(next(self.model.parameters()))
         try:
             with torch.inference_mode():
                 found = self.model.forecast(windows, self.samples, self.noise_seed)
