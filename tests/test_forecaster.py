@@ -3,13 +3,16 @@
 import math
 from functools import partial
 
+import hydra
+import numpy as np
 import pytest
 import torch
+from conftest import MODELS, composed
 from scipy import stats
 
 from unroll.cells.gru import GRU
 from unroll.cells.lstm import LSTM
-from unroll.data.series import Windows
+from unroll.data.series import Layout, SeriesLanes, StreamWindows, Windows
 from unroll.distributions import Draws, Quantiles, make_output
 from unroll.errors import UsageError
 from unroll.models.forecaster import Autoregressive, Segments, normalizers
@@ -77,9 +80,9 @@ def test_the_future_changes_no_forecast(form, channels, output):
     future = batch.targets.clone()
     future[CONTEXT:] = float("nan")
     torch.manual_seed(1)
-    one = model.forecast(batch, 6, 1)
+    one = model.forecast(model.encode(batch), 6, 1)
     torch.manual_seed(1)
-    two = model.forecast(batch._replace(targets=future), 6, 1)
+    two = model.forecast(model.encode(batch._replace(targets=future)), 6, 1)
     torch.testing.assert_close(one.mean, two.mean, rtol=0, atol=0)
     assert (one.paths is None) == (output in ("mse", "mae", "huber"))
     if one.paths is not None:
@@ -92,20 +95,17 @@ def test_the_future_changes_no_forecast(form, channels, output):
 def test_a_window_is_forecast_the_same_beside_others(form, channels, output):
     model = made(form, output, channels=channels)
     batch = windows(batch=5)
-    together = model.forecast(batch, 7, 3)
+    together = model.forecast(model.encode(batch), 7, 3)
     for row in range(5):
         some = slice(row, row + 1)
-        alone = model.forecast(
-            Windows(
-                batch.targets[:, some],
-                batch.known[:, some],
-                batch.observed[:, some],
-                batch.rows[some],
-                batch.series[some],
-            ),
-            7,
-            3,
+        one = Windows(
+            batch.targets[:, some],
+            batch.known[:, some],
+            batch.observed[:, some],
+            batch.rows[some],
+            batch.series[some],
         )
+        alone = model.forecast(model.encode(one), 7, 3)
         torch.testing.assert_close(alone.mean, together.mean[:, some])
         if alone.paths is not None:
             torch.testing.assert_close(alone.paths, together.paths[:, :, some])
@@ -116,9 +116,9 @@ def test_paths_that_are_rolled_out_in_pieces_are_the_same(monkeypatch):
 
     for channels in ("joint", "separate"):
         model, batch = made("autoregressive", channels=channels), windows(batch=5)
-        whole = model.forecast(batch, 7, 3)
+        whole = model.forecast(model.encode(batch), 7, 3)
         monkeypatch.setattr(unroll.models.forecaster, "_ROWS_AT_ONCE", 15)
-        pieces = model.forecast(batch, 7, 3)
+        pieces = model.forecast(model.encode(batch), 7, 3)
         monkeypatch.undo()
         torch.testing.assert_close(pieces.paths, whole.paths)
         torch.testing.assert_close(pieces.mean, whole.mean)
@@ -139,8 +139,8 @@ def test_a_forecast_goes_with_the_scale_of_what_is_read(form, channels, normaliz
     model = made(form, output, normalization, channels).double()
     batch = windows()
     batch = batch._replace(targets=batch.targets.double(), known=batch.known.double(), observed=batch.observed.double())
-    plain = model.forecast(batch, 5, 1)
-    moved = model.forecast(batch._replace(targets=factor * batch.targets + shift), 5, 1)
+    plain = model.forecast(model.encode(batch), 5, 1)
+    moved = model.forecast(model.encode(batch._replace(targets=factor * batch.targets + shift)), 5, 1)
     torch.testing.assert_close(moved.mean, factor * plain.mean + shift, rtol=1e-9, atol=1e-9)
     if plain.paths is not None:
         torch.testing.assert_close(moved.paths, factor * plain.paths + shift, rtol=1e-9, atol=1e-9)
@@ -163,7 +163,7 @@ def test_teacher_forced_statements_are_those_of_single_steps(channels, cell):
 
 def test_a_point_forecast_is_fed_back_step_by_step():
     model, batch = made("autoregressive", "mse"), windows()
-    forecast = model.forecast(batch, 1, 1).mean
+    forecast = model.forecast(model.encode(batch), 1, 1).mean
     filled = batch.targets.clone()
     for t in range(FUTURE):  # each step again, with what was forecast in the place of what came
         parameters, _ = model.statements(batch._replace(targets=filled))
@@ -187,6 +187,82 @@ def test_what_is_missing_counts_for_nothing(normalization):
     assert [part.item() for part in nothing] == [0, 1]
     still = normalizers(torch.full((9, 1, 1), 4.0), normalization)
     assert still[1].item() in (1.0, 4.0)
+
+
+# A stream.
+
+
+def stream(steps=150, missing=True):
+    """A table of 2 targets, 3 known and 1 observed covariate, with gaps in the targets."""
+    table = torch.randn(steps, 6)
+    if missing:
+        table[:, :2][torch.rand(steps, 2) < 0.1] = float("nan")
+    return table, Layout(2, 3, 1)
+
+
+def whole_history(table, layout, origin, row):
+    """All before an origin, and the future, as one window."""
+    targets, known, observed = layout.split(table[: origin + FUTURE, None])
+    return Windows(targets, known, observed[:origin], torch.tensor([row]), torch.tensor([0]))
+
+
+@pytest.mark.parametrize("channels", ["joint", "separate"])
+@pytest.mark.parametrize("name", MODELS)
+def test_a_forecast_of_a_stream_is_that_from_all_that_came_before(name, channels):
+    config = composed(f"model={name}")["model"]
+    cell = hydra.utils.instantiate(config["cell"], _partial_=True)
+    recurrent = partial(Recurrent, hidden_size=8, cell=cell)
+    model = made("autoregressive", "student_t", "none", channels, recurrent=recurrent)
+    table, layout = stream()
+    starts = np.array([30, 31, 33, 34, 35, 40, 41, 42, 43, 44, 45, 60])  # some windows are left out
+    loaders = [
+        StreamWindows(table, layout, starts, np.zeros(12, np.int64), CONTEXT, FUTURE, 5, None, rank, processes)
+        for processes in (1, 2)
+        for rank in range(processes)
+    ]
+    found = []
+    for loader in loaders:
+        state, parts = None, []
+        for batch in loader:
+            encoded = model.encode(batch, None if batch.begins else state)
+            state = encoded.carried
+            parts.append((batch.rows, model.forecast(encoded, 3, 1), model.future(encoded)[0]))
+        found.append(parts)
+    alone, shared = found[0], [part for pair in zip(*found[1:], strict=True) for part in pair]
+    assert torch.cat([rows for rows, _, _ in alone]).tolist() == list(range(12))
+    assert sorted(torch.cat([rows for rows, _, _ in shared]).tolist()) == list(range(12))
+    for rows, forecast, future in [*alone, *shared]:
+        for index, row in enumerate(rows.tolist()):
+            window = whole_history(table, layout, int(starts[row]) + CONTEXT, row)
+            encoded = model.encode(window)
+            expected = model.forecast(encoded, 3, 1)
+            torch.testing.assert_close(forecast.mean[:, index], expected.mean[:, 0], rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(forecast.paths[:, :, index], expected.paths[:, :, 0], rtol=1e-4, atol=1e-4)
+            width = len(encoded.h[0])
+            for ours, theirs in zip(future, model.future(encoded)[0], strict=True):
+                torch.testing.assert_close(ours[:, index * width : (index + 1) * width], theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("channels", ["joint", "separate"])
+@pytest.mark.parametrize("history", [0, 3, 9])
+def test_pieces_of_a_stream_are_each_lane_in_one_go(channels, history):
+    """What is said of every step of a lane, and every step is said once."""
+    model, (table, layout) = made("autoregressive", "student_t", "none", channels), stream(158)
+    lanes = SeriesLanes(table, layout, 3, 6, history, 0, 1)
+    state, said, values = None, [], []
+    for piece in lanes:
+        parameters, y, state = model.follow(piece, None if piece.begins else state)
+        said.append(parameters)
+        values.append(y)
+    for lane in range(3):
+        bounds = slice(lane * 52, lane * 52 + 53)  # 157 pairs: one is left over
+        targets, known, observed = layout.split(table[bounds, None])
+        expected, y = model.statements(Windows(targets, known, observed, torch.tensor([lane]), torch.tensor([0])))
+        width = expected[0].shape[1]
+        rows = slice(lane * width, (lane + 1) * width)
+        torch.testing.assert_close(torch.cat(values)[:, rows], y, equal_nan=True, rtol=0, atol=0)
+        for index, whole in enumerate(expected):
+            torch.testing.assert_close(torch.cat([part[index] for part in said])[:, rows], whole)
 
 
 def test_a_bidirectional_stack_is_refused():

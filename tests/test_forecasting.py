@@ -12,7 +12,9 @@ from conftest import composed, door
 
 import unroll
 from unroll.building import build_data
-from unroll.errors import UsageError
+from unroll.checkpoint import read_checkpoint
+from unroll.data.series import Windows
+from unroll.errors import UsageError, UserError
 from unroll.job import run
 
 SMALL = [
@@ -213,3 +215,84 @@ def test_a_rhythm_is_learned(tmp_path, settings):
     ]
     run_of(tmp_path / "run", *SMALL, *overrides, *sizes)
     assert json.loads((tmp_path / "run/summary.json").read_text())["metrics"]["test/mse"] < 0.01
+
+
+STREAM = [
+    *SMALL[:-2],
+    "data.context_length=null",
+    "data.prediction_length=7",
+    "task.normalization=none",
+    "truncation=k16",
+]
+STREAM += ["data.sizes=[3000,400,400]", "data.batch_size=8", "trainer.val_check_interval=5", "task.output_dropout=0"]
+STREAM += ["trainer.check_val_every_n_epoch=null", "truncation.horizon=40", "truncation.reset_probability=0.1"]
+
+
+def weights_and_scores(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
+    scores = json.loads((folder / "summary.json").read_text())["metrics"]
+    return read_checkpoint(folder / "checkpoints/last.ckpt")["state_dict"], scores
+
+
+def test_a_stream_that_goes_on_is_the_stream_that_was_never_stopped(tmp_path):
+    run_of(tmp_path / "whole", *STREAM, "trainer.max_steps=33")
+    run_of(tmp_path / "two", *STREAM, "trainer.max_steps=17")
+    result = door("train.py", f"resume={tmp_path}/two", "trainer.max_steps=33")
+    assert result.returncode == 0, result.stderr
+    (ours, our_scores), (theirs, their_scores) = (weights_and_scores(tmp_path / name) for name in ("two", "whole"))
+    for name, weight in theirs.items():
+        assert torch.equal(ours[name], weight), name
+    assert our_scores == their_scores
+
+
+def test_a_stream_on_two_processes_is_that_on_one(tmp_path):
+    still = ["optimizer=sgd", "optimizer.lr=0.1", "trainer.precision=64-true", "trainer.max_steps=20"]
+    found = []
+    for processes, trainer in ((1, []), (2, ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu"])):
+        result = door("train.py", *STREAM, *trainer, *still, f"hydra.run.dir={tmp_path}/{processes}")
+        assert result.returncode == 0, result.stderr
+        found.append(weights_and_scores(tmp_path / str(processes)))
+    (one, scores_of_one), (two, scores_of_two) = found
+    for name, weight in one.items():
+        torch.testing.assert_close(two[name], weight, rtol=0, atol=1e-10)
+    assert scores_of_two == {name: pytest.approx(value, rel=1e-6) for name, value in scores_of_one.items()}
+
+
+def test_a_forecast_of_a_stream_reads_all_of_the_file(tmp_path):
+    rows = 400
+    times = pd.date_range("2024-01-01", periods=rows)
+    units = 10 + np.arange(rows) % 7 + np.random.default_rng(0).normal(size=rows)
+    pd.DataFrame({"day": times, "units": units}).to_csv(tmp_path / "a.csv", index=False)
+    data = ["data=series_files", "data.time=day", f"data.path={tmp_path}/a.csv", "data.sizes=[0.7,0.1,0.2]"]
+    run_of(tmp_path / "run", *STREAM, *data, "trainer.max_steps=10")
+    result = door("predict.py", str(tmp_path / "run"), "--input", f"{tmp_path}/a.csv", "--output", f"{tmp_path}/b.csv")
+    assert result.returncode == 0, result.stderr
+    found = pd.read_csv(tmp_path / "b.csv")["mean"].to_numpy()
+    task = unroll.load(tmp_path / "run")
+    values = np.concatenate([units, np.full(7, np.nan)])[:, None]
+    features = torch.from_numpy(task.spec.features(pd.date_range("2024-01-01", periods=rows + 7), values, 0))[:, None]
+    targets, known, observed = features.split([1, task.spec.known_size, 0], dim=-1)
+    first = torch.zeros(1, dtype=torch.long)
+    mean, _, _ = task.forecast(Windows(targets, known, observed[:rows], first, first))
+    np.testing.assert_allclose(found, mean[:, 0, 0], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (["task.normalization=centre"], "is by each window's context, and a stream has none"),
+        (["task.form=segments"], "task.form=segments reads whole windows"),
+        (["truncation=full", "truncation.horizon=null"], "needs windows to train on"),
+        (["truncation.carry_state=false"], "goes on from the state that was carried"),
+    ],
+)
+def test_what_a_stream_cannot_be_is_told(tmp_path, settings, told):
+    with pytest.raises(UsageError, match=told):
+        run_of(tmp_path / "run", *STREAM, *settings)
+
+
+def test_what_does_not_make_a_stream_is_told(tmp_path):
+    with pytest.raises(UserError, match="train has 3,000 steps, and one window of truncation.length=16 in each"):
+        run_of(tmp_path / "short", *STREAM, "data.batch_size=900")
+    path = sales(tmp_path / "sales.csv")
+    with pytest.raises(UserError, match="has 2 series, and one can be read as a stream"):
+        run_of(tmp_path / "run", *STREAM, *COLUMNS, f"data.path={path}", "data.sizes=[0.7,0.1,0.2]")

@@ -11,7 +11,7 @@ from conftest import SHARED, composed
 from unroll.building import build_data
 from unroll.data import encoding
 from unroll.data.encoding import Vocabulary, build_vocabulary
-from unroll.data.text_stream import Lanes, TextStream
+from unroll.data.text_stream import TextLanes, TextStream
 from unroll.errors import UserError
 
 
@@ -139,7 +139,7 @@ def test_a_killed_encoding_leaves_nothing_that_looks_whole(tmp_path, monkeypatch
     assert text_of(stream(*arguments), "test") == ("abc" * 400)[-60:]
 
 
-def pairs(lanes: Lanes) -> list[list[tuple[int, int]]]:
+def pairs(lanes: TextLanes) -> list[list[tuple[int, int]]]:
     """(token, target) in order, a list for each lane."""
     found: list[list[tuple[int, int]]] = [[] for _ in range(lanes.lanes)]
     for window in lanes:
@@ -155,18 +155,18 @@ def pairs(lanes: Lanes) -> list[list[tuple[int, int]]]:
 @pytest.mark.parametrize(("count", "lanes", "length"), [(100, 4, 7), (101, 4, 5), (30, 7, 50), (9, 8, 4), (5, 8, 4)])
 def test_evaluation_scores_every_token_but_the_first_exactly_once(count, lanes, length, history):
     tokens = np.arange(count, dtype=np.uint8)
-    found = pairs(Lanes(tokens, lanes, length, history))
+    found = pairs(TextLanes(tokens, lanes, length, history))
     assert [pair for lane in found for pair in lane] == [(i, i + 1) for i in range(count - 1)]
 
 
 def test_training_lanes_are_equal_and_drop_less_than_a_token_a_lane():
-    found = pairs(Lanes(np.arange(103, dtype=np.uint8), 4, 7, drop_tail=True))
+    found = pairs(TextLanes(np.arange(103, dtype=np.uint8), 4, 7, drop_tail=True))
     assert found == [[(i, i + 1) for i in range(lane * 25, lane * 25 + 25)] for lane in range(4)]
 
 
 def test_history_is_what_lies_before_the_window_and_advance_leads_to_the_next():
     begin = 0
-    for window in Lanes(np.arange(50, dtype=np.uint8), 1, 4, history=6, drop_tail=True):
+    for window in TextLanes(np.arange(50, dtype=np.uint8), 1, 4, history=6, drop_tail=True):
         assert window.tokens[:, 0].tolist() == list(range(begin, begin + len(window.tokens)))
         assert window.targets[:, 0].tolist() == [
             token + 1 for token in window.tokens[-len(window.targets) :, 0].tolist()
@@ -177,8 +177,8 @@ def test_history_is_what_lies_before_the_window_and_advance_leads_to_the_next():
 def test_processes_share_the_lanes():
     tokens = np.arange(97, dtype=np.uint8)
     for arguments in ({"drop_tail": True}, {}):
-        whole = list(Lanes(tokens, 4, 6, history=2, **arguments))
-        parts = [list(Lanes(tokens, 4, 6, history=2, rank=rank, world_size=2, **arguments)) for rank in (0, 1)]
+        whole = list(TextLanes(tokens, 4, 6, history=2, **arguments))
+        parts = [list(TextLanes(tokens, 4, 6, history=2, rank=rank, world_size=2, **arguments)) for rank in (0, 1)]
         for window, first, second in zip(whole, *parts, strict=True):
             assert torch.equal(window.tokens, torch.cat([first.tokens, second.tokens], dim=1))
             assert torch.equal(window.targets, torch.cat([first.targets, second.targets], dim=1))
@@ -186,14 +186,14 @@ def test_processes_share_the_lanes():
 
 
 def test_a_pass_goes_on_where_its_state_says_and_the_next_begins_anew():
-    lanes = Lanes(np.arange(100, dtype=np.uint8), 3, 5, history=4, drop_tail=True)
+    lanes = TextLanes(np.arange(100, dtype=np.uint8), 3, 5, history=4, drop_tail=True)
     windows = list(lanes)
     assert len(windows) == len(lanes) == 7
     for taken in range(1, 8):
         iterator = iter(lanes)
         for _ in range(taken):
             next(iterator)
-        other = Lanes(np.arange(100, dtype=np.uint8), 3, 5, history=4, drop_tail=True)
+        other = TextLanes(np.arange(100, dtype=np.uint8), 3, 5, history=4, drop_tail=True)
         other.load_state_dict(lanes.state_dict())
         rest = list(other)
         expected = windows[taken:] if taken < 7 else windows

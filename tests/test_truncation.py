@@ -8,7 +8,7 @@ from conftest import MODELS, composed
 
 from unroll.building import build_task
 from unroll.data.encoding import Vocabulary
-from unroll.data.text_stream import Lanes
+from unroll.data.text_stream import TextLanes
 from unroll.errors import UsageError
 from unroll.state import detach
 from unroll.tasks.char_lm import CharLM
@@ -33,8 +33,8 @@ def task_with(*overrides: str) -> CharLM:
     return task.train()
 
 
-def batches(truncation: Truncation) -> Lanes:
-    return Lanes(TEXT, LANES, truncation.length, truncation.history, drop_tail=True)
+def batches(truncation: Truncation) -> TextLanes:
+    return TextLanes(TEXT, LANES, truncation.length, truncation.history, drop_tail=True)
 
 
 def gradient(task: CharLM, loss: torch.Tensor) -> torch.Tensor:

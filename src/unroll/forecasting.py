@@ -83,7 +83,7 @@ def forecast_file(task: "Forecasting", options: argparse.Namespace) -> None:
     for start in range(0, len(found), _AT_ONCE):
         chunk = found[start : start + _AT_ONCE]
         windows = _windows(chunk, spec)
-        mean, spread = task.forecast(windows)
+        mean, spread, _ = task.forecast(windows)
         truth = task.in_unit(windows.targets, windows)
         for index, (number, times, _) in enumerate(chunk):
             for target, name in enumerate(spec.columns.targets):
@@ -91,7 +91,7 @@ def forecast_file(task: "Forecasting", options: argparse.Namespace) -> None:
                 rows += [
                     [
                         *([spec.names[number]] if column else []),
-                        times[spec.context_length + t],
+                        times[t - spec.prediction_length],
                         name,
                         f"{mean[t, index, target]:.6g}",
                         *([] if bands is None else (f"{value:.6g}" for value in bands[:, t])),
@@ -100,7 +100,8 @@ def forecast_file(task: "Forecasting", options: argparse.Namespace) -> None:
                 ]
                 if len(fans) < _DRAWN:
                     title = " ".join(part for part in (spec.names[number], name) if part)
-                    fans.append(Fan(title, times, truth[:, index, target], mean[:, index, target], bands))
+                    shown = slice(-spec.context_length - spec.prediction_length, None)  # of a stream there is more
+                    fans.append(Fan(title, times[shown], truth[shown, index, target], mean[:, index, target], bands))
     _write(header, rows, options.output)
     written = ""
     if options.output is not None:
@@ -109,7 +110,7 @@ def forecast_file(task: "Forecasting", options: argparse.Namespace) -> None:
         written = f" -> {options.output}, {picture}"
     count = f"{len(found):,} series, " if column else ""
     print(
-        f"{count}{spec.prediction_length} steps from {found[0][1][spec.context_length]} to {found[0][1][-1]}, in "
+        f"{count}{spec.prediction_length} steps from {found[0][1][-spec.prediction_length]} to {found[0][1][-1]}, in "
         f"{time.perf_counter() - began:.1f} s{written}",
         file=sys.stderr,
     )
@@ -127,7 +128,8 @@ def _write(header: list[str], rows: list[list[object]], path: Path | None) -> No
 
 
 def _context(one: RawSeries, spec: SeriesSpec, source: str) -> tuple[int, pd.DatetimeIndex, np.ndarray]:
-    """The number of a series, and times and values, (context + prediction, columns), of the window after its last value."""
+    """The number of a series, and times and values, (context + prediction, columns), of the window after its last value; of a
+    stream all that came before is its context."""
     told = f"{source}, series {one.name}" if one.name else source
     if one.name not in spec.names:
         valid = did_you_mean(one.name, [name for name in spec.names if name])
@@ -141,7 +143,7 @@ def _context(one: RawSeries, spec: SeriesSpec, source: str) -> tuple[int, pd.Dat
     if not len(seen):
         raise UserError(f"{told}: has no value of {', '.join(spec.columns.targets)}")
     now = int(seen[-1]) + 1
-    context, future = spec.context_length, spec.prediction_length
+    context, future = now if spec.is_stream else spec.context_length, spec.prediction_length
     if now < context:
         raise UserError(
             f"{told}: has {now:,} steps up to its last value, and the run looks back at {context:,} "
@@ -169,4 +171,4 @@ def _windows(found: list[tuple[int, pd.DatetimeIndex, np.ndarray]], spec: Series
     sizes = [len(spec.columns.targets), spec.known_size, len(spec.columns.observed)]
     targets, known, observed = table.split(sizes, dim=-1)
     numbers = torch.tensor([number for number, _, _ in found])
-    return Windows(targets, known, observed[: spec.context_length], numbers, numbers)
+    return Windows(targets, known, observed[: -spec.prediction_length], numbers, numbers)

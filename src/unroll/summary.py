@@ -134,7 +134,7 @@ def score_tables(splits: list[str], metrics: dict[str, float], baselines: dict[s
     tables = []
     for some in together:
         table = Table(title=some[0] if len(baselines) > 1 else None)
-        table.add_column("")
+        table.add_column("", no_wrap=True)
         columns = []
         for split in some:
             for name, found in [("this model" if len(baselines) > 1 else split, metrics), *baselines.items()]:

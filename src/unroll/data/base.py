@@ -110,3 +110,12 @@ class Data(lightning.LightningDataModule):
     def world_size(self) -> int:
         """The number of processes that share the data out."""
         return 1 if self.trainer is None else self.trainer.world_size
+
+    def check_share(self, key: str, rows: int) -> None:
+        """Can the rows of a batch be shared out, as many to each process?
+
+        Raises:
+            UsageError: they cannot; `key` is the setting to change.
+        """
+        if rows % self.world_size:
+            raise UsageError(f"{key}={rows} cannot be shared out evenly over {self.world_size} processes")

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from unroll.data.base import SPLITS, Data
 from unroll.data.batches import Batches
+from unroll.data.lanes import Lanes
 from unroll.data.time_grid import (
     calendar_features,
     check_frequency,
@@ -97,7 +98,8 @@ class SeriesSpec:
         calendar: whether the place in day, week and year is given with the known covariates.
         frequency: as pandas names it.
         season_length: steps of a season, of the seasonal naive forecast and of mase.
-        context_length: steps that a forecast looks back at.
+        is_stream: whether a model reads the series from its beginning, and carries a state, instead of windows.
+        context_length: steps that a forecast looks back at; of a stream, those that simple forecasts and pictures do.
         prediction_length: steps that it looks ahead.
         names: the series'.
         centre, scale: for each series and column: a value is standardized by (value - centre) / scale.
@@ -111,6 +113,7 @@ class SeriesSpec:
     calendar: bool
     frequency: str
     season_length: int
+    is_stream: bool
     context_length: int
     prediction_length: int
     names: tuple[str, ...]
@@ -157,7 +160,9 @@ class Windows(NamedTuple):
         rows: (batch,) of int64: which of its split's windows each is.
         series: (batch,) of int64: which series each is of.
         share: the weight of this process's mean in that over all processes.
-        begins: whether it starts from the initial state: a window always does.
+        begins: whether it starts from the initial state; without `since` it always does.
+        since: of a stream: what lies between the batch before and the last future of this one, in one lane.
+        origins: (batch,) of int64, of a stream: after how many steps of `since` each future begins.
     """
 
     targets: Tensor
@@ -167,22 +172,53 @@ class Windows(NamedTuple):
     series: Tensor
     share: float = 1.0
     begins: bool = True
+    since: "Piece | None" = None
+    origins: Tensor | None = None
 
     def future(self, prediction_length: int) -> Tensor:
         """(prediction, batch, targets): what is to be forecast."""
         return self.targets[-prediction_length:]
-
-    def some(self, rows: slice) -> "Windows":
-        """Some of the windows."""
-        parts = [part[:, rows] for part in (self.targets, self.known, self.observed)]
-        return Windows(parts[0], parts[1], parts[2], self.rows[rows], self.series[rows])
 
     # Not named `to`: Lightning would take that to move a batch.
     def like(self, weight: Tensor) -> "Windows":
         """The same windows on the device of a model's weight, and in its precision."""
         targets, known, observed = (part.to(weight) for part in (self.targets, self.known, self.observed))
         rows, series = self.rows.to(weight.device), self.series.to(weight.device)
-        return self._replace(targets=targets, known=known, observed=observed, rows=rows, series=series)
+        moved = self._replace(targets=targets, known=known, observed=observed, rows=rows, series=series)
+        return moved if self.since is None else moved._replace(since=self.since.like(weight))
+
+
+class Piece(NamedTuple):
+    """The next piece of every lane of a stream; each step but the first is said from those before it.
+
+    Attributes:
+        targets: (1 + history + window, lanes, targets), standardized; NaN where missing.
+        known: (1 + history + window, lanes, known).
+        observed: (1 + history + window, lanes, observed).
+        rows: (lanes,) of int64: their numbers.
+        scored: steps of the window.
+        advance: after how many steps the next piece begins.
+        begins: whether this is the first of a pass: there is nothing to carry on from.
+        first_lane: the number of the first lane here among the lanes of all devices.
+        lanes: how many lanes all devices have together.
+        share: the weight of this process's mean in that over all processes: alike, since all have as many lanes.
+    """
+
+    targets: Tensor
+    known: Tensor
+    observed: Tensor
+    rows: Tensor
+    scored: int
+    advance: int
+    begins: bool
+    first_lane: int = 0
+    lanes: int = 1
+    share: float = 1.0
+
+    def like(self, weight: Tensor) -> "Piece":
+        """The same on the device of a model's weight, and in its precision."""
+        targets, known, observed = (part.to(weight) for part in (self.targets, self.known, self.observed))
+        return self._replace(targets=targets, known=known, observed=observed, rows=self.rows.to(weight.device))
 
 
 @dataclass(frozen=True)
@@ -192,6 +228,11 @@ class Layout:
     targets: int
     known: int
     observed: int
+
+    def split(self, block: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(..., columns) -> targets, known, observed: views."""
+        targets, known, observed = block.split([self.targets, self.known, self.observed], dim=-1)
+        return targets, known, observed
 
 
 class WindowBatches(Batches):
@@ -236,16 +277,72 @@ class WindowBatches(Batches):
         return [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
 
     def collate(self, rows: np.ndarray, whole: np.ndarray) -> Windows:
+        return self.windows(rows)._replace(share=len(rows) * self.world_size / len(whole))
+
+    def windows(self, rows: np.ndarray, after: int | None = None) -> Windows:
+        """Some windows.
+
+        Args:
+            rows: their numbers.
+            after: of a stream: the row up to whose future it was read; None: it is read from its beginning.
+        """
         chosen = torch.from_numpy(rows)
-        block = self._windows[self.starts[chosen]].permute(2, 0, 1)
-        targets, known, observed = block.split([self.layout.targets, self.layout.known, self.layout.observed], dim=-1)
-        return Windows(
-            targets,
-            known,
-            observed[: self.context_length],
-            chosen,
-            self.series[chosen],
-            len(rows) * self.world_size / len(whole),
+        targets, known, observed = self.layout.split(self._windows[self.starts[chosen]].permute(2, 0, 1))
+        return Windows(targets, known, observed[: self.context_length], chosen, self.series[chosen])
+
+
+class StreamWindows(WindowBatches):
+    """Windows of one series in the order of time, for a model that carries its state from each to the next.
+
+    Args:
+        table, layout, starts, series, context_length, prediction_length, batch_size, rank, world_size: see `WindowBatches`.
+    """
+
+    def __init__(self, table: Tensor, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(table, *arguments, **keywords)
+        self.table = table
+
+    def collate(self, rows: np.ndarray, whole: np.ndarray) -> Windows:
+        before = int(whole[0]) - 1
+        batch = self._windows_after(rows, None if before < 0 else before, int(whole[-1]))
+        return batch._replace(share=len(rows) * self.world_size / len(whole))
+
+    def windows(self, rows: np.ndarray, after: int | None = None) -> Windows:
+        return self._windows_after(rows, after, int(rows[-1]))
+
+    def _windows_after(self, rows: np.ndarray, after: int | None, last: int) -> Windows:
+        batch = super().windows(rows)
+        begin = 0 if after is None else int(self.starts[after]) + self.context_length
+        end = int(self.starts[last]) + self.context_length
+        # Of the future's first step the covariates are read, and never the target.
+        targets, known, observed = self.layout.split(self.table[begin : end + 1, None])
+        since = Piece(targets, known, observed, batch.series[:1], end - begin, end - begin, after is None)
+        return batch._replace(
+            begins=after is None, since=since, origins=self.starts[batch.rows] + self.context_length - begin
+        )
+
+
+class SeriesLanes(Lanes):
+    """The training part of one series in lanes, as `Piece`s.
+
+    Args:
+        table: (steps, columns) of float32: that part.
+        layout: of its columns.
+        lanes, length, history, rank, world_size: see `Lanes`.
+    """
+
+    def __init__(
+        self, table: Tensor, layout: Layout, lanes: int, length: int, history: int, rank: int, world_size: int
+    ) -> None:
+        super().__init__(len(table), lanes, length, history, True, rank, world_size)
+        self.table = table
+        self.layout = layout
+
+    def window(self, begin: int, position: int, end: int, advance: int) -> Piece:
+        block = torch.stack([self.table[start + begin : start + end + 1] for start, _ in self.bounds], dim=1)
+        rows = torch.arange(self.first_lane, self.first_lane + len(self.bounds))
+        return Piece(
+            *self.layout.split(block), rows, end - position, advance, position == 0, self.first_lane, self.lanes
         )
 
 
@@ -305,10 +402,11 @@ class SeriesData(Data):
     published protocols. Every such window is scored.
 
     Args:
-        batch_size: windows a batch, over all devices.
+        batch_size: windows a batch, over all devices; of a stream, its lanes.
         eval_batch_size: windows a batch in validation and test; speed only.
-        truncation: not needed here: every batch holds whole windows.
-        context_length: steps that a forecast looks back at.
+        truncation: of a stream: the steps between two updates. A window is read as a whole.
+        context_length: steps that a forecast looks back at. None: all there are; the one series is a stream, its training
+            part cut into as many lanes as `batch_size` says, and in validation and test it is read once, from its beginning.
         prediction_length: steps that it looks ahead.
         target: columns that are forecast; None: all that are nothing else.
         known: covariates whose future is known.
@@ -330,7 +428,7 @@ class SeriesData(Data):
         batch_size: PositiveInt,
         eval_batch_size: PositiveInt,
         truncation: Truncation,
-        context_length: PositiveInt,
+        context_length: PositiveInt | None,
         prediction_length: PositiveInt,
         target: list[str] | None,
         known: list[str],
@@ -344,7 +442,9 @@ class SeriesData(Data):
         super().__init__()
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
-        self.context_length = context_length
+        self.truncation = truncation
+        self.is_stream = context_length is None
+        self._context_length = context_length
         self.prediction_length = prediction_length
         self.target = target
         self.known = tuple(known)
@@ -368,6 +468,11 @@ class SeriesData(Data):
             raise UsageError(f"data.sizes={sizes}: the shares are not 1 together")
         if not sizes[0] or not sizes[1]:
             raise UsageError(f"data.sizes={sizes}: train and validation need some of it")
+        if self.is_stream and truncation.length is None:
+            raise UsageError(
+                "truncation=full with data.context_length=null: a series that is read as a stream needs windows to train on; "
+                "take one of truncation=k8 to k256, or truncation.length=N"
+            )
 
     time = "time"
     """The column of times."""
@@ -386,6 +491,11 @@ class SeriesData(Data):
     def _read(self) -> tuple[Columns, list[GridSeries], str]:
         """Columns, the series on their grids, and their frequency."""
         columns, raw = self.read()
+        if self.is_stream and len(raw) > 1:
+            raise UserError(
+                f"{self.source}: has {len(raw):,} series, and one can be read as a stream: set data.context_length to the "
+                "steps that a forecast looks back at"
+            )
         gaps = 0
         first_gap = ""
         for one in raw:
@@ -408,6 +518,12 @@ class SeriesData(Data):
         if gaps:
             self._notes.append(f"gaps: {gaps:,} steps have no row and are taken as missing, the first {first_gap}")
         return columns, grids, frequency
+
+    @cached_property
+    def context_length(self) -> int:
+        """Steps that a forecast looks back at; of a stream, that simple forecasts and pictures do: two seasons."""
+        season = self.season_length or season_length(self._read[2])
+        return self._context_length or max(2 * season, self.prediction_length)
 
     def _common_frequency(self, raw: list[RawSeries]) -> str:
         longest = max(raw, key=lambda one: len(one.times))
@@ -470,6 +586,7 @@ class SeriesData(Data):
             self.calendar,
             frequency,
             season,
+            self.is_stream,
             self.context_length,
             self.prediction_length,
             tuple(one.name for one in grids),
@@ -509,11 +626,13 @@ class SeriesData(Data):
             raise UserError(
                 f"{self.source}: its frequency is {frequency}, and the run was trained with {spec.frequency}"
             )
-        lengths = (spec.context_length, spec.prediction_length)
-        if lengths != (self.context_length, self.prediction_length):
+        ours, theirs = (
+            ("null" if one.is_stream else one.context_length, one.prediction_length) for one in (self.spec, spec)
+        )
+        if ours != theirs:
             raise UserError(
-                f"{self.source}: the run was trained with data.context_length={lengths[0]} and "
-                f"data.prediction_length={lengths[1]}: give the same"
+                f"{self.source}: the run was trained with data.context_length={theirs[0]} and "
+                f"data.prediction_length={theirs[1]}: give the same"
             )
         for one in grids:
             if one.name not in spec.names:
@@ -530,6 +649,15 @@ class SeriesData(Data):
         """
         for split in self.splits:
             self.windows(split)
+        if self.is_stream:
+            assert self.truncation.length is not None
+            there, wanted = self._read[1][0].borders[0], self.batch_size * self.truncation.length + 1
+            if there < wanted:
+                raise UserError(
+                    f"{self.source}: train has {there:,} steps, and one window of truncation.length="
+                    f"{self.truncation.length} in each of data.batch_size={self.batch_size} lanes are {wanted:,}: lower "
+                    "them, or give a longer series"
+                )
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -624,12 +752,19 @@ class SeriesData(Data):
         targets = np.concatenate([one.values[:, : len(columns.targets)] for one in grids])
         missing = np.isnan(targets).mean()
         first, last = min(one.times[0] for one in grids), max(one.times[-1] for one in grids)
-        counts = ", ".join(f"{split} {len(self.windows(split)[0]):,}" for split in self.splits)
+        counts = ", ".join(f"{split} {len(self.windows(split)[0]):,}" for split in self.splits[self.is_stream :])
+        season = f"season {self.spec.season_length}"
         lines = [
             f"{len(grids):,} series, {steps:,} steps of {frequency} from {first} to {last}; forecast: "
-            f"{_listed(columns.targets)}",
-            f"windows of {self.context_length} + {self.prediction_length}: {counts}; season {self.spec.season_length}",
+            f"{_listed(columns.targets)}"
         ]
+        if self.is_stream:
+            lines.append(
+                f"a stream in {self.batch_size:,} lanes, an update every {self.truncation.length:,} steps; "
+                f"{self.prediction_length:,} steps ahead from all that came before: {counts}; {season}"
+            )
+        else:
+            lines.append(f"windows of {self.context_length} + {self.prediction_length}: {counts}; {season}")
         for role, names in (("known in advance", columns.known), ("observed", columns.observed)):
             if names:
                 lines.append(f"{role}: {_listed(names)}")
@@ -657,17 +792,30 @@ class SeriesData(Data):
             digest.update(np.ascontiguousarray(one.values).tobytes())
         return digest.hexdigest()
 
-    def train_dataloader(self) -> WindowBatches:
-        return self._loader(self.windows("train"), self.batch_size, self._seed)
+    def train_dataloader(self) -> WindowBatches | SeriesLanes:
+        if not self.is_stream:
+            return self._loader(WindowBatches, self.windows("train"), self.batch_size, self._seed)
+        self.check_share("data.batch_size", self.batch_size)
+        assert self.truncation.length is not None
+        train = self.table[: self._read[1][0].borders[0]]
+        length, history = self.truncation.length, self.truncation.history
+        return SeriesLanes(train, self.layout, self.batch_size, length, history, self.rank, self.world_size)
 
     def eval_dataloader(self, splits: str) -> WindowBatches:
-        """Several splits are scored together."""
-        parts = [self.windows(name) for name in self.named_splits(splits)]
+        """Several splits are scored together, in the order of time."""
+        parts = [self.windows(name) for name in sorted(self.named_splits(splits), key=SPLITS.index)]
         starts, series = (np.concatenate([part[index] for part in parts]) for index in (0, 1))
-        return self._loader((starts, series), self.eval_batch_size, None)
+        kind = StreamWindows if self.is_stream else WindowBatches
+        return self._loader(kind, (starts, series), self.eval_batch_size, None)
 
-    def _loader(self, windows: tuple[np.ndarray, np.ndarray], batch_size: int, seed: int | None) -> WindowBatches:
-        return WindowBatches(
+    def _loader(
+        self,
+        kind: type[WindowBatches],
+        windows: tuple[np.ndarray, np.ndarray],
+        batch_size: int,
+        seed: int | None,
+    ) -> WindowBatches:
+        return kind(
             self.table,
             self.layout,
             *windows,

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from unroll.data.base import SPLITS, Data
 from unroll.data.encoding import Chunk, TokenStore, Unit, Vocabulary, release
+from unroll.data.lanes import Lanes
 from unroll.errors import UsageError, UserError
 from unroll.truncation import Truncation
 
@@ -41,19 +42,12 @@ class Window(NamedTuple):
     share: float = 1.0
 
 
-class Lanes:
-    """A text laid out as `lanes` contiguous pieces of equal length, read a window of each at a time.
-
-    Iterating gives `Window`s from the start, or from where `load_state_dict` says, which holds for one pass.
+class TextLanes(Lanes):
+    """A text in lanes, as `Window`s.
 
     Args:
         tokens: (length,), the text; a memory map is read only where a window needs it.
-        lanes: rows of the global batch.
-        length: steps of a window.
-        history: steps before the window that come with it, as far as there are any.
-        drop_tail: leave out the up to `lanes` - 1 last tokens that do not fill every lane (training). If not, lanes
-            before the last few are one longer, and every token but the first is a target exactly once (evaluation).
-        rank, world_size: this process and the number of processes: each has its share of the lanes.
+        lanes, length, history, drop_tail, rank, world_size: see `Lanes`.
     """
 
     def __init__(
@@ -66,61 +60,31 @@ class Lanes:
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        pairs = len(tokens) - 1
+        super().__init__(len(tokens), lanes, length, history, drop_tail, rank, world_size)
         self.tokens = tokens
-        self.lanes = lanes
-        self.length = length
-        self.history = history
-        self.lane_length = pairs // lanes if drop_tail else -(-pairs // lanes)
-        share = lanes // world_size
-        self.first_lane = rank * share
-        # Lane l has the pairs starts[l] to ends[l]; a pair is a token and the one that follows it.
-        borders = np.arange(lanes + 1)
-        starts = borders * self.lane_length if drop_tail else borders * pairs // lanes
-        self._bounds = [(starts[lane], starts[lane + 1]) for lane in range(self.first_lane, self.first_lane + share)]
-        # In tokens of a lane, so that they mean the same with windows of another length.
-        self._position = 0
-        self._resume_at = 0
-
-    def __len__(self) -> int:
-        return -(-self.lane_length // self.length)
 
     def __iter__(self) -> Iterator[Window]:
-        position, self._resume_at = self._resume_at, 0
-        windows = 0
-        while position < self.lane_length:
-            end = min(position + self.length, self.lane_length)
-            begin = max(0, position - self.history)
-            next_begin = max(0, end - self.history)
-            columns = np.zeros((end - begin + 1, len(self._bounds)), np.int64)
-            for column, (start, stop) in enumerate(self._bounds):
-                piece = self.tokens[start + begin : min(start + end, stop) + 1]
-                columns[: len(piece), column] = piece
-                columns[len(piece) :, column] = -1
-            block = torch.from_numpy(columns)
-            self._position = end % self.lane_length
-            yield Window(
-                tokens=block[:-1].clamp(min=0),
-                targets=block[1 + position - begin :],
-                advance=next_begin - begin,
-                begins=position == 0,
-                first_lane=self.first_lane,
-                lanes=self.lanes,
-            )
-            position = end
-            windows += 1
-            if windows % _WINDOWS_BETWEEN_RELEASES == 0:
+        for count, window in enumerate(super().__iter__(), 1):
+            yield window
+            if count % _WINDOWS_BETWEEN_RELEASES == 0:
                 release(self.tokens)
-        self._position = 0
         release(self.tokens)
 
-    def state_dict(self) -> dict[str, int]:
-        """Where the next window begins."""
-        return {"position": self._position}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Begin the next pass there."""
-        self._position = self._resume_at = state["position"]
+    def window(self, begin: int, position: int, end: int, advance: int) -> Window:
+        columns = np.zeros((end - begin + 1, len(self.bounds)), np.int64)
+        for column, (start, stop) in enumerate(self.bounds):
+            piece = self.tokens[start + begin : min(start + end, stop) + 1]
+            columns[: len(piece), column] = piece
+            columns[len(piece) :, column] = -1
+        block = torch.from_numpy(columns)
+        return Window(
+            tokens=block[:-1].clamp(min=0),
+            targets=block[1 + position - begin :],
+            advance=advance,
+            begins=position == 0,
+            first_lane=self.first_lane,
+            lanes=self.lanes,
+        )
 
 
 class TextStream(Data):
@@ -233,9 +197,9 @@ class TextStream(Data):
             ),
         ]
 
-    def train_dataloader(self) -> Lanes:
-        self._check_share("data.batch_size", self.batch_size)
-        return Lanes(
+    def train_dataloader(self) -> TextLanes:
+        self.check_share("data.batch_size", self.batch_size)
+        return TextLanes(
             self._store().tokens("train"),
             self.batch_size,
             self.length,
@@ -245,18 +209,14 @@ class TextStream(Data):
             world_size=self.world_size,
         )
 
-    def eval_dataloader(self, splits: str) -> Lanes:
+    def eval_dataloader(self, splits: str) -> TextLanes:
         """Several splits are read as one text."""
         names = self.named_splits(splits)
-        self._check_share("data.eval_lanes", self.eval_lanes)
+        self.check_share("data.eval_lanes", self.eval_lanes)
         arrays = [self._store().tokens(name) for name in names]
         tokens = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
         if self.truncation.carry_state:
-            return Lanes(tokens, self.eval_lanes, self.eval_window, rank=self.rank, world_size=self.world_size)
+            return TextLanes(tokens, self.eval_lanes, self.eval_window, rank=self.rank, world_size=self.world_size)
         # Windows that begin from zero are part of what is learned: they are the same ones here.
         history = self.truncation.history
-        return Lanes(tokens, self.eval_lanes, self.length, history, rank=self.rank, world_size=self.world_size)
-
-    def _check_share(self, key: str, lanes: int) -> None:
-        if lanes % self.world_size:
-            raise UsageError(f"{key}={lanes} cannot be shared out evenly over {self.world_size} processes")
+        return TextLanes(tokens, self.eval_lanes, self.length, history, rank=self.rank, world_size=self.world_size)

@@ -144,5 +144,5 @@ def filled(context: Tensor) -> Tensor:
 def _spread_out(loader: WindowBatches, context_length: int, most: int) -> tuple[Tensor, Tensor]:
     count = len(loader.starts)
     rows = np.arange(0, count, -(-count // most))
-    targets = loader.collate(rows, rows).targets
+    targets = loader.windows(rows).targets
     return filled(targets[:context_length]), targets[context_length:]

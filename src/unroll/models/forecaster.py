@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from unroll.data.series import Windows
+from unroll.data.series import Piece, Windows
 from unroll.distributions import Draws, Output
 from unroll.errors import UsageError
 from unroll.recurrent import Recurrent
 from unroll.schema import Probability
-from unroll.state import State, map_state, select
-from unroll.truncation import run_to_end
+from unroll.state import State, concatenate, map_state, select
+from unroll.truncation import run_to_end, run_window
 
 Normalization = Literal["none", "last", "centre", "mean", "instance"]
 Channels = Literal["joint", "separate"]
@@ -41,6 +41,7 @@ class Prepared(NamedTuple):
     or each in its own (`separate`).
 
     Attributes:
+        values: (context + prediction, rows, c), in the unit of the windows; NaN where missing.
         y: (context + prediction, rows, c), normalized; 0 where missing.
         seen: (context + prediction, rows, c): 1 where y is there, 0 where it is missing.
         known: (context + prediction, rows, known).
@@ -50,6 +51,7 @@ class Prepared(NamedTuple):
         channels: (rows,) of int64: which target a row is of; 0 where it is of all.
     """
 
+    values: Tensor
     y: Tensor
     seen: Tensor
     known: Tensor
@@ -60,6 +62,27 @@ class Prepared(NamedTuple):
     channels: Tensor
 
 
+class Encoded(NamedTuple):
+    """Windows whose past was read.
+
+    Attributes:
+        ready: the windows.
+        h: (steps, rows, features): what the future is read off.
+        state: of the recurrence where the future begins; None of a model that goes no further.
+        carried: of a stream, what its next windows start from.
+    """
+
+    ready: Prepared
+    h: Tensor
+    state: State | None
+    carried: State | None
+
+    def some(self, rows: slice) -> "Encoded":
+        """Some of the rows."""
+        ready = Prepared(*(part[:, rows] for part in self.ready[:5]), *(part[rows] for part in self.ready[5:]))
+        return Encoded(ready, self.h[:, rows], None if self.state is None else select(self.state, rows), None)
+
+
 class Forecaster(nn.Module):
     """What all forecasters share: normalization of each window by its own context, and the folding of targets.
 
@@ -68,7 +91,8 @@ class Forecaster(nn.Module):
 
     Args:
         targets, known, observed: features of `Windows`.
-        context_length, prediction_length: steps.
+        context_length: steps; what goes step by step takes another number, too.
+        prediction_length: steps.
         output: what is said of each value.
         normalization: what is taken from each window, and given back to its forecast: the last value that was seen
             (`last`), the mean (`centre`), mean and standard deviation (`instance`); `mean` divides by the mean absolute value
@@ -102,35 +126,48 @@ class Forecaster(nn.Module):
         """What it says of values that it is trained on, when it knows those before them.
 
         Returns:
-            Parameters, as `Output` has them, and the values, (steps, batch, targets), the future last; NaN where missing.
+            Parameters, as `Output` has them, and the values, (steps, rows, c); NaN where missing.
         """
 
     @abstractmethod
-    def forecast(self, windows: Windows, paths: int, seed: int) -> Forecast:
-        """The future of windows; what they hold of it but known covariates is not looked at.
+    def encode(self, windows: Windows, state: State | None = None) -> Encoded:
+        """Read the past of windows; what they hold of the future but known covariates is not looked at.
 
         Args:
-            windows: whose rows tell their noise apart.
+            windows: a stream's come in the order of time.
+            state: of a stream, what was carried on from the windows before; None where it begins.
+        """
+
+    @abstractmethod
+    def future(self, encoded: Encoded) -> tuple[tuple[Tensor, ...], Tensor]:
+        """What it says of each value of the future when it knows those before it: see `statements`."""
+
+    @abstractmethod
+    def forecast(self, encoded: Encoded, paths: int, seed: int) -> Forecast:
+        """The future, when nothing of it is known.
+
+        Args:
+            encoded: the windows, whose rows tell their noise apart.
             paths: how many are drawn.
             seed: of the noise.
         """
 
-    def prepare(self, windows: Windows) -> Prepared:
+    def prepare(self, windows: Windows | Piece) -> Prepared:
         """Normalize, and fold the targets into the batch if each stands for itself."""
-        context = windows.targets[: self.context_length]
-        loc, scale = normalizers(context, self.normalization)
-        y = (windows.targets - loc) / scale
+        values = windows.targets
+        loc, scale = normalizers(values[: len(values) - self.prediction_length], self.normalization)
+        y = (values - loc) / scale
         steps, batch, targets = y.shape
         known, observed, numbers = windows.known, windows.observed, windows.rows
         channels = torch.zeros_like(numbers)
         if self.width < targets:
-            y = y.reshape(steps, batch * targets, 1)
+            y, values = (part.reshape(steps, batch * targets, 1) for part in (y, values))
             loc, scale = loc.reshape(-1, 1), scale.reshape(-1, 1)
             known, observed = (part.repeat_interleave(targets, dim=1) for part in (known, observed))
             channels = torch.arange(targets, device=y.device).repeat(batch)
             numbers = numbers.repeat_interleave(targets) * targets + channels
         seen = y.isfinite()
-        return Prepared(y.nan_to_num(0.0), seen.to(y.dtype), known, observed, loc, scale, numbers, channels)
+        return Prepared(values, y.nan_to_num(0.0), seen.to(y.dtype), known, observed, loc, scale, numbers, channels)
 
     def _unfolded(self, values: Tensor) -> Tensor:
         """(..., rows, c) -> (..., batch, targets)."""
@@ -216,36 +253,65 @@ class Autoregressive(Forecaster):
         else:
             masks = self.recurrent.draw_masks(x.shape[1], x)
             h, _ = run_to_end(lambda x, state, lengths: self.recurrent(x, state, lengths, masks), x, None, self.horizon)
-        parameters = self._stated(self.readout(self.output_dropout(h)), ready.loc, ready.scale)
-        y = windows.targets[1:]
-        return parameters, y.reshape(*ready.y[1:].shape)
+        return self._read_off(h, ready), ready.values[1:]
 
-    def forecast(self, windows: Windows, paths: int, seed: int) -> Forecast:
+    def follow(self, piece: Piece, state: State | None) -> tuple[tuple[Tensor, ...], Tensor, State | None]:
+        """What it says of the next values of a stream, when it knows those before them.
+
+        Returns:
+            Parameters and values of the window, see `statements`, and the detached state that the next piece starts from.
+        """
+        ready = self.prepare(piece)
+        h, carried = run_window(self.recurrent, self.inputs(ready, 1, len(ready.y)), state, piece.advance)
+        return self._read_off(h[-piece.scored :], ready), ready.values[-piece.scored :], carried
+
+    def _read_off(self, h: Tensor, ready: Prepared) -> tuple[Tensor, ...]:
+        return self._stated(self.readout(self.output_dropout(h)), ready.loc, ready.scale)
+
+    def encode(self, windows: Windows, state: State | None = None) -> Encoded:
         ready = self.prepare(windows)
-        paths = paths if self.output.is_distribution else 1
-        h, state = self.recurrent(self.inputs(ready, 1, self.context_length + 1))
-        return self.roll_out(ready, h[-1], state, paths, seed)
+        if windows.since is None:
+            h, state = self.recurrent(self.inputs(ready, 1, len(ready.y) - self.prediction_length + 1))
+            return Encoded(ready, h[-1:], state, None)
+        assert windows.origins is not None
+        since = self.prepare(windows.since)
+        x = self.inputs(since, 1, len(since.y))
+        at, outputs, states = 0, [], []
+        # No fused path gives the state of every step: a call for each origin, and one to the end for what other processes
+        # have. They lie a step apart, in one lane: little work beside their forecasts.
+        for origin in windows.origins.tolist():
+            if origin > at:
+                h, state = self.recurrent(x[at:origin], state)
+                at = origin
+            outputs.append(h[-1])
+            states.append(state)
+        if at < len(x):
+            state = self.recurrent(x[at:], state)[1]
+        return Encoded(ready, torch.cat(outputs)[None], concatenate(states), state)
 
-    def roll_out(self, ready: Prepared, h: Tensor, state: State, paths: int, seed: int) -> Forecast:
-        """Paths from the end of the context, h and state being those of the first step of the future."""
+    def future(self, encoded: Encoded) -> tuple[tuple[Tensor, ...], Tensor]:
+        ready, h = encoded.ready, encoded.h
+        if self.prediction_length > 1:
+            x = self.inputs(ready, len(ready.y) - self.prediction_length + 1, len(ready.y))
+            h = torch.cat([h, self.recurrent(x, encoded.state)[0]])
+        return self._read_off(h, ready), ready.values[-self.prediction_length :]
+
+    def forecast(self, encoded: Encoded, paths: int, seed: int) -> Forecast:
+        paths = paths if self.output.is_distribution else 1
         # Windows that are rolled out together; not fewer targets than a window has.
         rows = max(1, _ROWS_AT_ONCE // (paths * (self.targets // self.width))) * (self.targets // self.width)
         parts = [
-            self._roll_out(
-                _some(ready, slice(start, start + rows)),
-                h[start : start + rows],
-                select(state, slice(start, start + rows)),
-                paths,
-                seed,
-            )
-            for start in range(0, len(h), rows)
+            self._roll_out(encoded.some(slice(start, start + rows)), paths, seed)
+            for start in range(0, encoded.h.shape[1], rows)
         ]
         mean = torch.cat([part[0] for part in parts], dim=1)
         drawn = torch.cat([part[1] for part in parts], dim=2)
         return Forecast(self._unfolded(mean), self._unfolded(drawn) if self.output.is_distribution else None)
 
-    def _roll_out(self, ready: Prepared, h: Tensor, state: State, paths: int, seed: int) -> tuple[Tensor, Tensor]:
-        rows, context, steps = len(h), self.context_length, self.prediction_length
+    def _roll_out(self, encoded: Encoded, paths: int, seed: int) -> tuple[Tensor, Tensor]:
+        ready, h, state = encoded.ready, encoded.h[0], encoded.state
+        rows, steps = len(h), self.prediction_length
+        context = len(ready.y) - steps
         masks = self.recurrent.draw_masks(paths * rows, h)
         known = self.known_inputs(ready, context + 1, context + steps)
         means, drawn = [], []
@@ -347,19 +413,23 @@ class Segments(Forecaster):
         return raw.transpose(1, 2).flatten(0, 1)[: self.prediction_length]
 
     def statements(self, windows: Windows) -> tuple[tuple[Tensor, ...], Tensor]:
-        ready = self.prepare(windows)
-        parameters = self._stated(self._raw(ready), ready.loc, ready.scale)
-        y = windows.future(self.prediction_length)
-        return parameters, y.reshape(len(y), *ready.y.shape[1:])
+        return self.future(self.encode(windows))
 
-    def forecast(self, windows: Windows, paths: int, seed: int) -> Forecast:
+    def encode(self, windows: Windows, state: State | None = None) -> Encoded:
         ready = self.prepare(windows)
-        parameters = self._stated(self._raw(ready), ready.loc, ready.scale)
+        return Encoded(ready, self._raw(ready), None, None)
+
+    def future(self, encoded: Encoded) -> tuple[tuple[Tensor, ...], Tensor]:
+        ready = encoded.ready
+        return self._stated(encoded.h, ready.loc, ready.scale), ready.values[-self.prediction_length :]
+
+    def forecast(self, encoded: Encoded, paths: int, seed: int) -> Forecast:
+        parameters, _ = self.future(encoded)
         mean = self._unfolded(self.output.mean(parameters))
         if not self.output.is_distribution:
             return Forecast(mean, None)
         drawn = [
-            self.output.draw(tuple(part[t] for part in parameters), self._draws(ready, paths, seed, t))
+            self.output.draw(tuple(part[t] for part in parameters), self._draws(encoded.ready, paths, seed, t))
             for t in range(self.prediction_length)
         ]
         return Forecast(mean, self._unfolded(torch.stack(drawn, dim=1)))
@@ -375,12 +445,12 @@ def normalizers(context: Tensor, kind: Normalization) -> tuple[Tensor, Tensor]:
     Returns:
         loc and scale, (batch, targets). Where nothing was seen they are 0 and 1; what does not move has a scale of 1.
     """
+    zero = context.new_zeros(context.shape[1:])
+    if kind == "none":
+        return zero, zero + 1
     seen = context.isfinite()
     values = context.nan_to_num(0.0)
     count = seen.sum(0).clamp(min=1)
-    zero = torch.zeros_like(values[0])
-    if kind == "none":
-        return zero, zero + 1
     if kind == "last":
         steps = torch.arange(1, len(context) + 1, device=context.device)[:, None, None]
         last = (seen * steps).amax(0) - 1
@@ -393,11 +463,3 @@ def normalizers(context: Tensor, kind: Normalization) -> tuple[Tensor, Tensor]:
         return loc, zero + 1
     scale = (((values - loc) * seen) ** 2).sum(0).div(count).sqrt()
     return loc, torch.where(scale > 1e-5 * loc.abs().clamp(min=1e-5), scale, 1.0)
-
-
-def _some(ready: Prepared, rows: slice) -> Prepared:
-    """Some of the rows."""
-    return Prepared(
-        *(part[:, rows] for part in (ready.y, ready.seen, ready.known, ready.observed)),
-        *(part[rows] for part in (ready.loc, ready.scale, ready.numbers, ready.channels)),
-    )

@@ -12,8 +12,8 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.optim import Optimizer
 
-from unroll.data.base import Data
-from unroll.data.series import SeriesData, SeriesSpec, Windows
+from unroll.data.base import SPLITS, Data
+from unroll.data.series import Piece, SeriesData, SeriesSpec, Windows
 from unroll.distributions import Draws, Gaussian, OutputName, make_output
 from unroll.errors import UsageError
 from unroll.forecast_scores import ForecastScores, Units, quantiles, score_names
@@ -27,7 +27,7 @@ from unroll.insight.forecasts import (
     write_horizon,
 )
 from unroll.insight.simple_forecasts import simple_forecasts
-from unroll.models.forecaster import Autoregressive, Channels, Forecast, Normalization, Segments
+from unroll.models.forecaster import Autoregressive, Channels, Encoded, Forecast, Normalization, Segments
 from unroll.recurrent import Recurrent
 from unroll.schedule import Schedulers
 from unroll.schema import Probability
@@ -84,9 +84,25 @@ class Forecasting(Task):
         baseline: bool,
     ) -> None:
         super().__init__(optimizer, schedule, truncation)
-        if not truncation.carry_state or truncation.reset_probability:
+        if spec.is_stream:
+            if form == "segments":
+                raise UsageError(
+                    "task.form=segments reads whole windows: set data.context_length to the steps it looks back at"
+                )
+            if normalization != "none":
+                raise UsageError(
+                    f"task.normalization={normalization} is by each window's context, and a stream has none: add "
+                    "task.normalization=none, or set data.context_length to the steps that a forecast looks back at"
+                )
+            if not truncation.carry_state:
+                raise UsageError(
+                    "truncation.carry_state=false: a forecast of a stream goes on from the state that was carried; for one "
+                    "that starts anew set data.context_length to the steps it looks back at"
+                )
+        elif not truncation.carry_state or truncation.reset_probability:
             raise UsageError(
-                "truncation.carry_state=false and truncation.reset_probability are for streams; a window is read as a whole"
+                "truncation.carry_state=false and truncation.reset_probability are for streams "
+                "(data.context_length=null); a window is read as a whole"
             )
         if output == "negative_binomial" and normalization not in ("none", "mean"):
             raise UsageError(
@@ -94,6 +110,8 @@ class Forecasting(Task):
                 "task.output=negative_binomial"
             )
         self.spec = spec
+        if spec.is_stream:
+            self.unit = "steps"
         self.samples = samples
         self.validation_samples = validation_samples
         self.baseline = baseline
@@ -137,33 +155,39 @@ class Forecasting(Task):
                 )
         return []
 
-    def loss(self, batch: Windows, state: State | None) -> Loss:
-        parameters, y = self.model.statements(batch)
-        if not self.training:
-            future = slice(-self.spec.prediction_length, None)
-            parameters, y = tuple(part[future] for part in parameters), y[future]
-            self._observe(batch)
+    def loss(self, batch: Windows | Piece, state: State | None) -> Loss:
+        carried = None
+        if isinstance(batch, Piece):
+            parameters, y, carried = cast(Autoregressive, self.model).follow(batch, state)
+        elif self.training:
+            parameters, y = self.model.statements(batch)
+        else:
+            encoded = self.model.encode(batch, state)
+            parameters, y = self.model.future(encoded)
+            carried = encoded.carried
+            self._observe(batch, encoded)
         seen = y.isfinite()
         each = self.model.output.loss(parameters, y.nan_to_num(0.0))
         count = seen.sum()
         # Not each * seen: what is not finite there would be kept.
         value = torch.where(seen, each, 0.0).sum() / count.clamp(min=1)
-        return Loss(value, count.to(value.dtype), None)
+        return Loss(value, count.to(value.dtype), carried)
 
-    def _observe(self, batch: Windows) -> None:
+    def _observe(self, batch: Windows, encoded: Encoded) -> None:
         if not batch.share:  # of a process that had nothing left to do
             return
         fitting = self.trainer.state.fn == "fit"
         paths = self.validation_samples if fitting else self.samples
-        _, count, targets = batch.targets.shape
-        at_once = max(1, _VALUES_AT_ONCE // (paths * self.spec.prediction_length * targets))
+        y, units = batch.future(self.spec.prediction_length), self._units(batch)
+        count = y.shape[1]
+        rows = encoded.h.shape[1] // count  # of a window
+        at_once = max(1, _VALUES_AT_ONCE // (paths * y[:, 0].numel()))
         for start in range(0, count, at_once):
-            some = batch.some(slice(start, start + at_once))
-            self.scores.update(
-                self.model.forecast(some, paths, self.noise_seed),
-                some.future(self.spec.prediction_length),
-                self._units(some),
+            some = slice(start, start + at_once)
+            forecast = self.model.forecast(
+                encoded.some(slice(start * rows, (start + at_once) * rows)), paths, self.noise_seed
             )
+            self.scores.update(forecast, y[:, some], Units(*(unit[some] for unit in units)))
 
     def _units(self, batch: Windows) -> Units:
         tables = cast(tuple[Tensor, Tensor, Tensor], (self.centre, self.scale, self.naive_error))
@@ -184,8 +208,8 @@ class Forecasting(Task):
     def observed(self) -> dict[str, float]:
         return self.scores.compute()
 
-    def tokens(self, batch: Windows) -> int:
-        return len(batch.rows)
+    def tokens(self, batch: Windows | Piece) -> int:
+        return len(batch.rows) * (batch.scored if isinstance(batch, Piece) else 1)
 
     def definitions(self) -> dict[str, str]:
         return {
@@ -219,7 +243,7 @@ class Forecasting(Task):
         return self._references[splits]
 
     def _floor(self, data: SeriesData, splits: str, units: Units) -> ForecastScores | None:
-        ideals = [data.ideal(split) for split in splits.split("+")]
+        ideals = [data.ideal(split) for split in sorted(data.named_splits(splits), key=SPLITS.index)]
         if any(ideal is None for ideal in ideals):
             return None
         mean, std = (
@@ -277,10 +301,11 @@ class Forecasting(Task):
         header += [str(level) for level in TABLE_LEVELS] if self.scores.is_distribution else []
         rows: list[list[object]] = []
         fans: list[Fan] = []
+        state: State | None = None
         for begin in range(0, len(chosen), 64):
             some = np.array(chosen[begin : begin + 64])
-            batch = loader.collate(some, some)
-            mean, spread = self.forecast(batch)
+            batch = loader.windows(some, chosen[begin - 1] if begin else None)
+            mean, spread, state = self.forecast(batch, state)
             truth = self.in_unit(batch.targets, batch)
             for index, row in enumerate(some.tolist()):
                 times = data.times(int(loader.starts[row]), context + steps)
@@ -307,25 +332,33 @@ class Forecasting(Task):
         write_csv(table, header, rows)
         draw_fans(fans, picture)
 
-    def forecast(self, windows: Windows) -> tuple[np.ndarray, np.ndarray | None]:
+    def forecast(
+        self, windows: Windows, state: State | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None, State | None]:
         """The future of some windows, in the data's unit.
 
+        Args:
+            windows: standardized.
+            state: of a stream, what the call before returned.
+
         Returns:
-            The mean (prediction, batch, targets), and the quantiles at `TABLE_LEVELS` (levels, prediction, batch, targets);
-            None for these from a model that gives points only.
+            The mean (prediction, batch, targets); the quantiles at `TABLE_LEVELS` (levels, prediction, batch, targets), None
+            from a model that gives points only; and, of a stream, the state.
         """
         was_training = self.training
         self.eval()
         windows = windows.like(next(self.model.parameters()))
         try:
             with torch.inference_mode():
-                found = self.model.forecast(windows, self.samples, self.noise_seed)
+                encoded = self.model.encode(windows, state)
+                found = self.model.forecast(encoded, self.samples, self.noise_seed)
         finally:
             self.train(was_training)
         mean = self.in_unit(found.mean, windows)
-        if found.paths is None:
-            return mean, None
-        return mean, self.in_unit(quantiles(found.paths.sort(0).values, TABLE_LEVELS), windows)
+        spread = None
+        if found.paths is not None:
+            spread = self.in_unit(quantiles(found.paths.sort(0).values, TABLE_LEVELS), windows)
+        return mean, spread, encoded.carried
 
     def in_unit(self, values: Tensor, windows: Windows) -> np.ndarray:
         """Standardized values (..., batch, targets) of windows in the data's unit."""
