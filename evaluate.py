@@ -10,6 +10,7 @@ examples:
   python evaluate.py outputs/2026-01-31/12-00-00_char_lm_lstm
   python evaluate.py RUN --split validation+test      both, read as one text
   python evaluate.py RUN --checkpoint last            the last weights instead of the best
+  python evaluate.py RUN task.samples=500 task.stride=1    a forecaster's backtest: more paths, from every step
 
 The scores are printed and written to RUN/evaluation/SPLIT.json (SPLIT-last.json, ... for another
 checkpoint than the best).
@@ -26,17 +27,28 @@ def main() -> None:
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     parser.add_argument(
+        "settings", metavar="task.KEY=VALUE", nargs="*", help="settings of the task, other ones than in training"
+    )
+    parser.add_argument(
         "--split", default="test", help="train, validation, test, or several joined by + (default: test)"
     )
     parser.add_argument("--checkpoint", default="best", help="best, last, or a file (default: best)")
     parser.add_argument("--data-path", help="where the data lies now, if it has moved since training")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "gpu", "mps"], help="(default: auto)")
     parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="a package of your own cells")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
 
     from unroll.evaluation import evaluate  # after --help: it takes seconds to load
 
-    evaluate(options.run, options.split, options.checkpoint, options.data_path, options.device, options.trust)
+    evaluate(
+        options.run,
+        options.split,
+        options.checkpoint,
+        options.data_path,
+        options.device,
+        options.trust,
+        options.settings,
+    )
 
 
 if __name__ == "__main__":

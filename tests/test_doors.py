@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from conftest import SMALL, composed, door
 
 from unroll.errors import UserError
@@ -107,6 +108,18 @@ def test_init_from_starts_from_anothers_weights(finished, tmp_path):
     run(folder)
     ours, theirs = (json.loads((path / "summary.json").read_text())["metrics"] for path in (folder, finished))
     assert ours["test/loss"] == pytest.approx(theirs["test/loss"], rel=1e-9)
+
+
+def test_a_run_of_another_version_is_told(finished, tmp_path):
+    """Its config lacks what this version needs."""
+    shutil.copytree(finished, tmp_path / "run")
+    config = yaml.safe_load((finished / "config.yaml").read_text())
+    del config["task"]["loss_on"]
+    (tmp_path / "run/config.yaml").write_text(yaml.safe_dump(config))
+    result = door("evaluate.py", str(tmp_path / "run"))
+    assert result.returncode == 2
+    assert "CharLM: loss_on is not set: has the config been written by another version" in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("script", ["train.py", "evaluate.py", "predict.py"])

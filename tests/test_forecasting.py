@@ -82,6 +82,30 @@ def test_the_backtest_has_forecasts_a_prediction_length_apart(shops):
         assert (of_shop["0.1"] <= of_shop["0.9"]).all()
 
 
+def test_evaluate_backtests_as_it_is_told_to(shops):
+    named = shops / "evaluation/validation_backtest.csv"
+    before = len(pd.read_csv(named))
+    result = door("evaluate.py", str(shops), "--split", "validation", "task.stride=2", "task.samples=30")
+    assert result.returncode == 0, result.stderr
+    for told in ("this model", "seasonal", "linear", "coverage_95"):
+        assert told in result.stdout
+    origins = pd.read_csv(named, parse_dates=["origin"]).groupby("series")["origin"].unique()
+    for of_series in origins:
+        assert (np.diff(of_series) == pd.Timedelta(days=2)).all()
+    assert len(pd.read_csv(named)) > 2 * before
+    stored = json.loads((shops / "evaluation/validation.json").read_text())
+    assert stored["settings"] == ["task.stride=2", "task.samples=30"]
+    for wrong, line in (
+        ("stride=2", "stride=2: is no setting of the task: they are written task.KEY=VALUE"),
+        ("task.strid=2", "task.strid"),
+        ("task.stride=0", "task.stride"),
+    ):
+        result = door("evaluate.py", str(shops), wrong)
+        assert result.returncode == 2 and line in result.stderr and result.stderr.count("\n") == 1
+    result = door("evaluate.py", str(shops), "task.output=gaussian")
+    assert result.returncode == 1 and "is a checkpoint of another model" in result.stderr
+
+
 def test_predict_says_what_follows_the_last_value(shops, tmp_path):
     path = sales(tmp_path / "new.csv", after=7)
     result = door("predict.py", str(shops), "--input", str(path), "--output", f"{tmp_path}/forecast.csv")
@@ -291,7 +315,7 @@ def test_what_a_stream_cannot_be_is_told(tmp_path, settings, told):
 
 
 def test_what_does_not_make_a_stream_is_told(tmp_path):
-    with pytest.raises(UserError, match="train has 3,000 steps, and one window of truncation.length=16 in each"):
+    with pytest.raises(UserError, match=r"train has 3,000 steps, and one window of truncation.length=16 in each"):
         run_of(tmp_path / "short", *STREAM, "data.batch_size=900")
     path = sales(tmp_path / "sales.csv")
     with pytest.raises(UserError, match="has 2 series, and one can be read as a stream"):

@@ -17,7 +17,12 @@ from unroll.truncation import Truncation
 
 
 def make(node: dict[str, Any], **built: Any) -> Any:
-    """Call a node's `_target_` with its keys and with what is already built."""
+    """Call a node's `_target_` with its keys and with what is already built.
+
+    Raises:
+        UsageError: it needs more.
+    """
+    schema.check_complete(node, built)
     return hydra.utils.instantiate({**node, "_partial_": True, "_convert_": "all"})(**built)
 
 

@@ -14,12 +14,18 @@ from unroll.errors import UsageError, UserError
 from unroll.job import quiet
 from unroll.machine import free_speed
 from unroll.runs import load, read_config
-from unroll.summary import for_json, measured, score_tables
+from unroll.summary import for_json, measured, score_tables, short_name
 from unroll.writing import written_whole
 
 
 def evaluate(
-    folder: Path, split: str, checkpoint: str, data_path: str | None, device: str, trust: list[str]
+    folder: Path,
+    split: str,
+    checkpoint: str,
+    data_path: str | None,
+    device: str,
+    trust: list[str],
+    settings: list[str],
 ) -> dict[str, float]:
     """Score a run's checkpoint, print a table, and write it to evaluation/SPLIT.json, or SPLIT-CHECKPOINT.json
     for another than the best.
@@ -30,7 +36,7 @@ def evaluate(
         checkpoint: `best`, `last`, or a file.
         data_path: replaces the config's data.path.
         device: Lightning's accelerator.
-        trust: see `unroll.load`.
+        trust, settings: see `unroll.load`.
 
     Raises:
         UserError: the folder is no run's, or its data is gone or has changed.
@@ -43,7 +49,7 @@ def evaluate(
     quiet()
     if config["free_speed"]:
         free_speed()
-    task = load(folder, checkpoint, trust)
+    task = load(folder, checkpoint, trust, settings)
     data = build_data(config)
     data.adopt(load_spec(config, folder))
     data.prepare_data()
@@ -67,13 +73,22 @@ def evaluate(
     name = split if checkpoint == "best" else f"{split}-{Path(checkpoint).stem}"
     path = folder / "evaluation" / f"{name}.json"
     told = task.report(data, split, folder, []) if checkpoint == "best" else []
+    baselines = task.baselines(data, [split])
     path.parent.mkdir(exist_ok=True)
     with written_whole(path) as unfinished:
         unfinished.write_text(
-            json.dumps({"split": split, "checkpoint": checkpoint, "metrics": for_json(metrics)}, indent=2) + "\n"
+            json.dumps(
+                {"split": split, "checkpoint": checkpoint, "settings": settings, "metrics": for_json(metrics)}, indent=2
+            )
+            + "\n"
         )
-    for table in score_tables([split], {f"{split}/{name}": value for name, value in metrics.items()}, {}):
+    rivals = {name: _named(split, found[split]) for name, found in baselines.items()}
+    for table in score_tables([split], _named(split, metrics), rivals):
         Console().print(table)
     for line in [f"written to {path}", *told]:
         print(line)
     return metrics
+
+
+def _named(split: str, metrics: dict[str, float]) -> dict[str, float]:
+    return {f"{short_name(split)}/{name}": value for name, value in metrics.items()}

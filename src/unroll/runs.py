@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from unroll.errors import UserError
+from unroll.errors import UsageError, UserError
 
 if TYPE_CHECKING:
     from unroll.tasks.base import Task
@@ -53,6 +53,7 @@ def discard(folder: Path) -> None:
         "source_tokenizer.json",
         "target_tokenizer.json",
         "languages.json",
+        "series.json",
         "fingerprint",
         "train.log",
         "metrics.csv",
@@ -70,7 +71,9 @@ def checkpoint_path(folder: Path, which: str) -> Path:
     return folder / "checkpoints" / f"{which}.ckpt" if which in ("best", "last") else Path(which)
 
 
-def load(folder: str | Path, checkpoint: str = "best", trust: Sequence[str] = ()) -> "Task":
+def load(
+    folder: str | Path, checkpoint: str = "best", trust: Sequence[str] = (), settings: Sequence[str] = ()
+) -> "Task":
     """A trained task from its run's folder, on the CPU and ready to use.
 
         model = unroll.load("outputs/2026-01-31/12-00-00_char_lm_lstm")
@@ -80,8 +83,10 @@ def load(folder: str | Path, checkpoint: str = "best", trust: Sequence[str] = ()
         folder: the run's.
         checkpoint: `best`, `last`, or a file's path.
         trust: packages, beside this one, whose code the run's config may name: those of your own cells.
+        settings: of the task, other ones than in training, as `task.samples=500`: what changes no weight.
 
     Raises:
+        UsageError: a setting that is none.
         UserError: the folder is no run's, it names code of others or some that cannot be imported, or the checkpoint is
             not there, not whole, or another model's.
     """
@@ -90,7 +95,7 @@ def load(folder: str | Path, checkpoint: str = "best", trust: Sequence[str] = ()
     from unroll.trust import check_trusted
 
     folder = Path(folder)
-    config = read_config(folder)
+    config = changed(read_config(folder), settings)
     check_trusted(config, list(trust), str(folder / CONFIG))
     if trust and os.getcwd() not in sys.path:  # where one's own cells lie while one works on them
         sys.path.append(os.getcwd())
@@ -100,6 +105,28 @@ def load(folder: str | Path, checkpoint: str = "best", trust: Sequence[str] = ()
     task = build_task(config, load_spec(config, folder))
     load_weights(task, weights, path)
     return task.eval()
+
+
+def changed(config: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+    """A run's config with other settings of its task.
+
+    Raises:
+        UsageError: one is not of the form task.KEY=VALUE.
+    """
+    from omegaconf import OmegaConf
+    from yaml import YAMLError
+
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        name = key.removeprefix("task.")
+        if not equals or name == key or not name or "." in name:
+            raise UsageError(f"{setting}: is no setting of the task: they are written task.KEY=VALUE")
+        try:
+            found = OmegaConf.to_container(OmegaConf.from_dotlist([f"{name}={value}"]))
+        except YAMLError:
+            raise UsageError(f"{setting}: {value} cannot be read as a value") from None
+        config = {**config, "task": {**config["task"], **cast(dict[str, Any], found)}}
+    return config
 
 
 def load_weights(task: "Task", checkpoint: dict[str, Any], path: Path) -> None:

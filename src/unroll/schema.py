@@ -51,7 +51,7 @@ def _check_target(node: Mapping[str, Any], path: str) -> None:
         raise UsageError(f"{path}._target_={node['_target_']}: is nothing that can be made: name a class or a function")
     if "_args_" in node:
         raise UsageError(f"{path}._args_: arguments are given by their names")
-    parameters, hints, takes_any = _signature(target)
+    parameters, hints, takes_any, _ = _signature(target)
     for key, value in node.items():
         if key in _HYDRA_KEYS:
             continue
@@ -61,8 +61,27 @@ def _check_target(node: Mapping[str, Any], path: str) -> None:
             check_value(f"{path}.{key}", value, hints[key])
 
 
-def _signature(target: Any) -> tuple[set[str], dict[str, Any], bool]:
-    """The names a target takes, their hints, and whether it takes any other name. `**kwargs` go to the class above."""
+def check_complete(node: Mapping[str, Any], built: Mapping[str, Any]) -> None:
+    """Has a target all that it cannot do without?
+
+    Args:
+        node: with a `_target_`, as `check` found it good.
+        built: what is given to it beside the node's keys.
+
+    Raises:
+        UsageError: something is missing.
+    """
+    _, _, _, required = _signature(get_object(node["_target_"]))
+    missing = sorted(required - set(node) - set(built))
+    if missing:
+        raise UsageError(
+            f"{node['_target_']}: {', '.join(missing)} is not set: has the config been written by another version of Unroll?"
+        )
+
+
+def _signature(target: Any) -> tuple[set[str], dict[str, Any], bool, set[str]]:
+    """The names a target takes, their hints, whether it takes any other name, and those that it needs. `**kwargs` go to the
+    class above."""
     functions = (
         [vars(base)["__init__"] for base in target.__mro__ if "__init__" in vars(base)]
         if inspect.isclass(target)
@@ -70,6 +89,7 @@ def _signature(target: Any) -> tuple[set[str], dict[str, Any], bool]:
     )
     names: set[str] = set()
     hints: dict[str, Any] = {}
+    required: set[str] = set()
     takes_any = True
     for function in functions:
         parameters = inspect.signature(function).parameters.values()
@@ -77,11 +97,17 @@ def _signature(target: Any) -> tuple[set[str], dict[str, Any], bool]:
             Exception
         ):  # a library's hints that only its type checker can read: names are checked all the same
             hints = {**typing.get_type_hints(function, include_extras=True), **hints}
+        variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+        required |= {
+            parameter.name
+            for parameter in parameters
+            if parameter.default is parameter.empty and parameter.kind not in variable
+        }
         names |= {parameter.name for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD}
         takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
         if not takes_any:
             break
-    return names - {"self"}, hints, takes_any
+    return names - {"self"}, hints, takes_any, required - {"self"}
 
 
 def check_value(path: str, value: Any, hint: Any) -> None:

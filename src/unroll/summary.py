@@ -68,7 +68,7 @@ def finish(
     if not trainer.is_global_zero:
         return
     baselines = {
-        name: {f"{_short(split)}/{metric}": value for split in found for metric, value in found[split].items()}
+        name: {f"{short_name(split)}/{metric}": value for split in found for metric, value in found[split].items()}
         for name, found in task.baselines(data, splits).items()
     }
     for logger in loggers:
@@ -138,7 +138,7 @@ def score_tables(splits: list[str], metrics: dict[str, float], baselines: dict[s
         columns = []
         for split in some:
             for name, found in [("this model" if len(baselines) > 1 else split, metrics), *baselines.items()]:
-                start = f"{_short(split)}/"
+                start = f"{short_name(split)}/"
                 of_split = {key.removeprefix(start): value for key, value in found.items() if key.startswith(start)}
                 if of_split:
                     table.add_column(name, justify="right")
@@ -150,7 +150,8 @@ def score_tables(splits: list[str], metrics: dict[str, float], baselines: dict[s
     return tables
 
 
-def _short(split: str) -> str:
+def short_name(split: str) -> str:
+    """What a split is called in the names of metrics."""
     return "val" if split == "validation" else split
 
 

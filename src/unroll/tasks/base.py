@@ -112,7 +112,7 @@ class Task(lightning.LightningModule):
         return {}
 
     def baselines(self, data: Data, splits: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
-        """What a model needs to beat, trained on the same data: name -> split -> metrics."""
+        """What a model needs to beat, trained on the same data: name -> split (or several, joined by +) -> metrics."""
         return {}
 
     def report(self, data: Data, splits: str, folder: Path, loggers: Sequence[Logger]) -> list[str]:

@@ -57,6 +57,8 @@ class Forecasting(Task):
         samples: sample paths of a forecast in the final scores.
         validation_samples: in the validations during training.
         baseline: whether forecasts that need no training are scored beside it.
+        stride: steps between two origins in the table of the backtest; None: as many as a forecast has, or more where
+            the table would be too long.
 
     Raises:
         UsageError: settings that do not fit each other.
@@ -82,6 +84,7 @@ class Forecasting(Task):
         samples: Annotated[int, Field(ge=2)],
         validation_samples: Annotated[int, Field(ge=2)],
         baseline: bool,
+        stride: PositiveInt | None,
     ) -> None:
         super().__init__(optimizer, schedule, truncation)
         if spec.is_stream:
@@ -115,6 +118,7 @@ class Forecasting(Task):
         self.samples = samples
         self.validation_samples = validation_samples
         self.baseline = baseline
+        self.stride = stride
         self.is_counts = output == "negative_binomial"
         shared: dict[str, Any] = {
             "recurrent": recurrent,
@@ -284,17 +288,18 @@ class Forecasting(Task):
         return [f"{splits:<10} {folder}/evaluation/{splits}_backtest.csv, {splits}_horizon.csv; figures/"]
 
     def _backtest(self, data: SeriesData, splits: str, table: Path, picture: Path) -> None:
-        """Forecasts from origins that lie a prediction length apart: as a table, and a few of them drawn."""
+        """Forecasts from origins that lie `stride` apart: as a table, and a few of them drawn."""
         loader = data.eval_dataloader(splits)
         steps, context = self.spec.prediction_length, self.spec.context_length
         names = self.spec.columns.targets
         chosen = [0]
         for row in range(1, len(loader.starts)):
             apart = int(loader.starts[row] - loader.starts[chosen[-1]])
-            if apart >= steps or loader.series[row] != loader.series[chosen[-1]]:
+            if apart >= (self.stride or steps) or loader.series[row] != loader.series[chosen[-1]]:
                 chosen.append(row)
-        at_most = max(1, _ROWS // (steps * len(names)))
-        chosen = chosen[:: -(-len(chosen) // at_most)]
+        if self.stride is None:
+            at_most = max(1, _ROWS // (steps * len(names)))
+            chosen = chosen[:: -(-len(chosen) // at_most)]
         drawn = {chosen[index] for index in np.linspace(0, len(chosen) - 1, min(_FANS, len(chosen))).astype(int)}
         several = len(self.spec.names) > 1
         header = [*(["series"] if several else []), "origin", "time", "target", "value", "mean"]

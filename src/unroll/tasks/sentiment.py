@@ -219,7 +219,11 @@ class Sentiment(Task):
         data = cast(LabelledText, data)
         if not self.baseline or len(set(data.labels("train"))) < 2:
             return {}
-        scored = {split: (data.examples[split].texts, data.labels(split)) for split in splits}
+        scored = {}
+        for split in splits:
+            names = split.split("+")
+            texts = [text for name in names for text in data.examples[name].texts]
+            scored[split] = texts, np.concatenate([data.labels(name) for name in names])
         answers = bag_of_words(
             data.examples["train"].texts, data.labels("train"), scored, len(self.spec.labels), data.lowercase
         )
