@@ -405,8 +405,7 @@ class SeriesData(Data):
         batch_size: windows a batch, over all devices; of a stream, its lanes.
         eval_batch_size: windows a batch in validation and test; speed only.
         truncation: of a stream: the steps between two updates. A window is read as a whole.
-        context_length: steps that a forecast looks back at. None: all there are; the one series is a stream, its training
-            part cut into as many lanes as `batch_size` says, and in validation and test it is read once, from its beginning.
+        context_length: steps that a forecast looks back at; of a stream, those that simple forecasts and pictures do.
         prediction_length: steps that it looks ahead.
         target: columns that are forecast; None: all that are nothing else.
         known: covariates whose future is known.
@@ -418,6 +417,8 @@ class SeriesData(Data):
             its own they are not used. Test may be 0: there is none.
         standardize: subtract the mean and divide by the standard deviation that each column has in train; false leaves
             targets as they are, for counts.
+        stream: a forecast looks back at all there is: the one series is read from its beginning, and a state carried. Its
+            training part lies in as many lanes as `batch_size` says; in validation and test it is read in one.
 
     Raises:
         UsageError: sizes that are none.
@@ -428,7 +429,7 @@ class SeriesData(Data):
         batch_size: PositiveInt,
         eval_batch_size: PositiveInt,
         truncation: Truncation,
-        context_length: PositiveInt | None,
+        context_length: PositiveInt,
         prediction_length: PositiveInt,
         target: list[str] | None,
         known: list[str],
@@ -438,13 +439,14 @@ class SeriesData(Data):
         season_length: PositiveInt | None,
         sizes: Annotated[list[NonNegativeFloat | int], Field(min_length=3, max_length=3)],
         standardize: bool,
+        stream: bool,
     ) -> None:
         super().__init__()
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.truncation = truncation
-        self.is_stream = context_length is None
-        self._context_length = context_length
+        self.is_stream = stream
+        self.context_length = context_length
         self.prediction_length = prediction_length
         self.target = target
         self.known = tuple(known)
@@ -470,8 +472,8 @@ class SeriesData(Data):
             raise UsageError(f"data.sizes={sizes}: train and validation need some of it")
         if self.is_stream and truncation.length is None:
             raise UsageError(
-                "truncation=full with data.context_length=null: a series that is read as a stream needs windows to train on; "
-                "take one of truncation=k8 to k256, or truncation.length=N"
+                "truncation=full with data.stream=true: a stream has no end; take one of truncation=k8 to k256, or "
+                "truncation.length=N"
             )
 
     time = "time"
@@ -493,8 +495,7 @@ class SeriesData(Data):
         columns, raw = self.read()
         if self.is_stream and len(raw) > 1:
             raise UserError(
-                f"{self.source}: has {len(raw):,} series, and one can be read as a stream: set data.context_length to the "
-                "steps that a forecast looks back at"
+                f"{self.source}: has {len(raw):,} series, and one can be read as a stream: take data.stream=false"
             )
         gaps = 0
         first_gap = ""
@@ -518,12 +519,6 @@ class SeriesData(Data):
         if gaps:
             self._notes.append(f"gaps: {gaps:,} steps have no row and are taken as missing, the first {first_gap}")
         return columns, grids, frequency
-
-    @cached_property
-    def context_length(self) -> int:
-        """Steps that a forecast looks back at; of a stream, that simple forecasts and pictures do: two seasons."""
-        season = self.season_length or season_length(self._read[2])
-        return self._context_length or max(2 * season, self.prediction_length)
 
     def _common_frequency(self, raw: list[RawSeries]) -> str:
         longest = max(raw, key=lambda one: len(one.times))
@@ -626,13 +621,11 @@ class SeriesData(Data):
             raise UserError(
                 f"{self.source}: its frequency is {frequency}, and the run was trained with {spec.frequency}"
             )
-        ours, theirs = (
-            ("null" if one.is_stream else one.context_length, one.prediction_length) for one in (self.spec, spec)
-        )
-        if ours != theirs:
+        lengths = (spec.context_length, spec.prediction_length)
+        if lengths != (self.context_length, self.prediction_length) or spec.is_stream != self.is_stream:
             raise UserError(
-                f"{self.source}: the run was trained with data.context_length={theirs[0]} and "
-                f"data.prediction_length={theirs[1]}: give the same"
+                f"{self.source}: the run was trained with data.context_length={lengths[0]}, "
+                f"data.prediction_length={lengths[1]} and data.stream={str(spec.is_stream).lower()}: give the same"
             )
         for one in grids:
             if one.name not in spec.names:

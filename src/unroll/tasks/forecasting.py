@@ -90,22 +90,22 @@ class Forecasting(Task):
         if spec.is_stream:
             if form == "segments":
                 raise UsageError(
-                    "task.form=segments reads whole windows: set data.context_length to the steps it looks back at"
+                    "task.form=segments reads whole windows, and data.stream=true has none: change one of them"
                 )
             if normalization != "none":
                 raise UsageError(
-                    f"task.normalization={normalization} is by each window's context, and a stream has none: add "
-                    "task.normalization=none, or set data.context_length to the steps that a forecast looks back at"
+                    f"task.normalization={normalization} is by each window's context, and a stream (data.stream=true) has "
+                    "none: add task.normalization=none"
                 )
             if not truncation.carry_state:
                 raise UsageError(
-                    "truncation.carry_state=false: a forecast of a stream goes on from the state that was carried; for one "
-                    "that starts anew set data.context_length to the steps it looks back at"
+                    "truncation.carry_state=false: a forecast of a stream (data.stream=true) goes on from the state that was "
+                    "carried"
                 )
         elif not truncation.carry_state or truncation.reset_probability:
             raise UsageError(
                 "truncation.carry_state=false and truncation.reset_probability are for streams "
-                "(data.context_length=null); a window is read as a whole"
+                "(data.stream=true); a window is read as a whole"
             )
         if output == "negative_binomial" and normalization not in ("none", "mean"):
             raise UsageError(
