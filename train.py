@@ -1,7 +1,6 @@
 """Train a recurrent network: `python train.py task=char_lm model=gru`; `python train.py --help` tells more."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,11 +12,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from unroll.composing import CONF, check_overrides, explained, help_text, named_packages, prepare_resume, write_config
 from unroll.errors import UserError, door
+from unroll.runs import FAILURE, job_command
+from unroll.sweep import Terminated, discard_unbegun, interrupted, job_folders, prepare_sweep, run_job, watched
 from unroll.sweep_table import print_sweep
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
-def launch(config: DictConfig) -> None:
+def launch(config: DictConfig) -> float | None:
     """Give the composed config to a process of its own: it brings its memory, its W&B run and its devices."""
     runtime = HydraConfig.get()
     folder = Path(runtime.runtime.output_dir)
@@ -28,30 +29,12 @@ def launch(config: DictConfig) -> None:
             write_config(config, folder, runtime.runtime.choices, runtime.overrides.task)
         except (UserError, OmegaConfBaseException) as error:
             refused.append(error)  # raised from here, Hydra would put words of its own before it
-            return
+            return None
         become_job(folder)
-    sweep = Path(runtime.sweep.dir).name
-    write_config(config, folder, runtime.runtime.choices, runtime.overrides.task, sweep)
-    jobs.append(folder)
-    if subprocess.run(job_command(folder)).returncode != 0:
-        # Not SystemExit: with an Exception the sweep goes on to its next job.
-        raise JobFailed(f"job {runtime.job.num} failed: {folder}")
+    return run_job(config, folder, runtime)
 
 
 refused: list[Exception] = []
-jobs: list[Path] = []
-"""Of a sweep, those that this process has started."""
-
-
-class JobFailed(UserError):
-    """A job of a sweep ended with an error, which it has told itself."""
-
-
-def job_command(folder: Path, trust: list[str] | None = None) -> list[str]:
-    """The command that runs one job. What this command line has composed may name any code; what a folder holds, ours and
-    that of the packages to `trust`."""
-    flags = ["--own-config"] if trust is None else [f"--trust={package}" for package in trust]
-    return [sys.executable, "-m", "unroll.job", str(folder), *flags]
 
 
 def become_job(folder: Path, trust: list[str] | None = None) -> None:
@@ -63,10 +46,13 @@ def become_job(folder: Path, trust: list[str] | None = None) -> None:
 
 
 def main() -> None:
-    """Start a run or a sweep, or go on with a run."""
+    """Start a run or a sweep, or go on with one."""
     arguments = sys.argv[1:]
     if {"-h", "--help"} & set(arguments):
         print(help_text())
+        return
+    if {"-m", "--multirun"} & set(arguments):
+        sweep(arguments)
         return
     with explained():
         folder = prepare_resume(arguments)
@@ -74,13 +60,38 @@ def main() -> None:
     if folder is not None:
         become_job(folder, named_packages(arguments))
     with explained():
-        try:
-            launch()
-        finally:
-            if jobs:
-                print_sweep(jobs)
+        launch()
         if refused:
             raise refused[0]
+
+
+def sweep(arguments: list[str]) -> None:
+    """Start a sweep, or go on with one; at the end its jobs stand side by side."""
+    with explained():
+        check_overrides([argument for argument in arguments if not argument.startswith("-")])
+        folder, chosen = prepare_sweep(arguments)
+        sys.argv[1:] = chosen
+        try:
+            with watched(folder, chosen):
+                launch()
+        except (KeyboardInterrupt, Terminated):
+            raise Interrupted(interrupted(folder)) from None
+        finally:
+            discard_unbegun(folder)
+            if folder.exists():
+                print_sweep(job_folders(folder))
+        failed = [job for job in job_folders(folder) if (job / FAILURE).exists()]
+        if failed:
+            raise UserError(
+                f"{len(failed)} of {len(job_folders(folder))} jobs failed; the first, {failed[0]}: "
+                f"{(failed[0] / FAILURE).read_text().strip()}"
+            )
+
+
+class Interrupted(UserError):
+    """Ctrl-C."""
+
+    exit_code = 130
 
 
 if __name__ == "__main__":

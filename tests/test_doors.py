@@ -317,23 +317,6 @@ def test_a_checkpoint_runs_no_code(finished, tmp_path):
     assert not (tmp_path / "harmed").exists()
 
 
-def test_a_sweep_runs_each_job_goes_on_past_a_failing_one_and_says_so(tmp_path):
-    small = [item for item in SMALL if not item.startswith("truncation")]
-    result = door(
-        "train.py", "-m", *small, "trainer.max_steps=2", "truncation=k8,full,k16", f"hydra.sweep.dir={tmp_path}/sweep"
-    )
-    assert result.returncode == 1
-    assert "Traceback" not in result.stderr
-    assert "truncation=full needs sequences that end" in result.stderr
-    table = result.stdout[result.stdout.index("choices") :]
-    assert re.search(r"truncation=k16 +\d+\.\d{4} +[\d,]+ +[\d,]+", table)
-    assert re.search(r"truncation=full +failed", table)
-    for job, expected in (("0", True), ("1", False), ("2", True)):
-        assert (tmp_path / "sweep" / job / "summary.json").exists() is expected
-    metrics = json.loads((tmp_path / "sweep/0/summary.json").read_text())["metrics"]
-    assert not [name for name in metrics if name.startswith("test/")]  # a sweep does not look at test
-
-
 def test_a_refused_run_leaves_the_one_that_was_there_as_it_is(finished):
     before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
     result = door("train.py", "model=gru", f"hydra.run.dir={finished}")

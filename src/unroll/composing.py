@@ -78,21 +78,28 @@ def explained() -> Iterator[None]:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         yield
-    except MissingConfigException as error:
-        raise _no_such_option(str(error)) from None
-    except OverrideParseException as error:
-        raise UsageError(f"{error.override}: is not of the form KEY=VALUE ({str(error).splitlines()[0]})") from None
-    except CompactHydraException as error:
-        cause = error.__cause__
-        if not isinstance(cause, OmegaConfBaseException):
-            raise UsageError(" ".join(str(error).split())) from None
-        raise _no_such_key(cause, str(error)) from None
-    except MissingMandatoryValue as error:
-        raise UsageError(f"{error.full_key} has no value: give it one, as {error.full_key}=VALUE") from None
-    except InterpolationKeyError as error:
-        raise UsageError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
+    except (CompactHydraException, OmegaConfBaseException) as error:
+        raise in_one_line(error) from None
     finally:
         os.environ.pop("HYDRA_FULL_ERROR", None)
+
+
+def in_one_line(error: Exception) -> UsageError:
+    """What is wrong with a command line, of Hydra's or OmegaConf's error."""
+    message = str(error)
+    match error:
+        case MissingConfigException():
+            return _no_such_option(message)
+        case OverrideParseException():
+            return UsageError(f"{error.override}: is not of the form KEY=VALUE ({message.splitlines()[0]})")
+        case CompactHydraException():
+            if isinstance(error.__cause__, OmegaConfBaseException):
+                return _no_such_key(error.__cause__, message)
+        case MissingMandatoryValue():
+            return UsageError(f"{error.full_key} has no value: give it one, as {error.full_key}=VALUE")
+        case InterpolationKeyError():
+            return UsageError(f"{error.full_key}: {message.splitlines()[0]}")
+    return UsageError(" ".join(message.split()))
 
 
 def check_overrides(arguments: list[str]) -> None:
@@ -121,6 +128,8 @@ def _no_such_option(message: str) -> UsageError:
     if not found:
         return UsageError(" ".join(message.split()))
     group, option = found.groups()
+    if group.startswith("hydra/"):
+        return UsageError(f"{group}={option}: is not installed: pip install -e '.[sweeps]'")
     return UsageError(f"{group}={option}: there is no such option; {did_you_mean(option, groups().get(group, []))}")
 
 

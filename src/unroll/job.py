@@ -9,13 +9,15 @@ import logging
 import os
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 from pydantic import PositiveFloat, PositiveInt
 
 from unroll.building import build_data, build_task, check, load_spec, make
@@ -25,7 +27,7 @@ from unroll.errors import UsageError, UserError, did_you_mean, door
 from unroll.machine import free_speed
 from unroll.metrics_csv import MetricsCSV
 from unroll.recurrent import Recurrent
-from unroll.runs import CONFIG, SUMMARY, checkpoint_path, discard, load_weights, read_config
+from unroll.runs import CONFIG, PROGRESS, SUMMARY, checkpoint_path, discard, load_weights, locked, read_config
 from unroll.schema import check_value
 from unroll.summary import budget, finish, parameters
 from unroll.tasks.base import Task
@@ -65,6 +67,14 @@ def run(folder: Path, trust: list[str] | None = None) -> None:
     config = read_config(folder)
     if trust is not None:
         check_trusted(config, trust, str(folder / CONFIG))
+    if _rank():
+        _run(config, folder)
+        return
+    with locked(folder, "a run"):
+        _run(config, folder)
+
+
+def _run(config: dict[str, Any], folder: Path) -> None:
     resumed = checkpoint_path(folder, "last").exists()
     # What has a log was begun, and killed before its first checkpoint.
     fresh = not resumed and not (folder / "train.log").exists()
@@ -73,8 +83,10 @@ def run(folder: Path, trust: list[str] | None = None) -> None:
     try:
         check(config)
         data, task, trainer, training_log, described = _build(config, folder, resumed)
-    except (UserError, OSError):
+    except (UserError, OSError) as error:
         _discard_unbegun(config, folder, fresh)
+        if config["choices"]["sweep"]:
+            _record_failure(config, folder, error)
         raise
     if trainer.is_global_zero:
         if not resumed:
@@ -90,7 +102,7 @@ def run(folder: Path, trust: list[str] | None = None) -> None:
             return
         if trainer.is_global_zero:
             (folder / SUMMARY).unlink()  # of a shorter run
-    trainer.loggers = [MetricsCSV(folder / "metrics.csv"), *_loggers(config, folder, trainer)]
+    trainer.loggers = [MetricsCSV(folder / "metrics.csv"), *_loggers(config, folder)]
     finished = False
     try:
         trainer.fit(task, data, ckpt_path=last, weights_only=True)
@@ -177,11 +189,13 @@ def _build_trainer(config: dict[str, Any], folder: Path) -> tuple[lightning.Trai
     for key in ("log_every_n_steps", "accumulate_grad_batches"):
         check_value(f"trainer.{key}", config["trainer"][key], PositiveInt)
     check_value("trainer.val_check_interval", config["trainer"]["val_check_interval"], PositiveFloat)
+    progress = folder / PROGRESS if config["choices"]["sweep"] else None
+    bar = ProgressBar(training_log, config["watch"]["metric"], progress)
     try:
         trainer = make(
             config["trainer"],
             default_root_dir=folder,
-            callbacks=[training_log, ProgressBar(training_log), *callbacks.values()],
+            callbacks=[training_log, bar, *callbacks.values()],
             logger=False,
             plugins=[AtomicCheckpointIO()],
             enable_progress_bar=False,
@@ -196,8 +210,8 @@ def _build_trainer(config: dict[str, Any], folder: Path) -> tuple[lightning.Trai
     return trainer, training_log
 
 
-def _loggers(config: dict[str, Any], folder: Path, trainer: lightning.Trainer) -> list[Logger]:
-    if "_target_" not in config["logger"] or not trainer.is_global_zero:
+def _loggers(config: dict[str, Any], folder: Path) -> list[Logger]:
+    if "_target_" not in config["logger"] or _rank():
         return []
     choices = config["choices"]
     logger = make(
@@ -209,6 +223,19 @@ def _loggers(config: dict[str, Any], folder: Path, trainer: lightning.Trainer) -
         group=choices["sweep"],
     )
     return [] if logger is None else [logger]
+
+
+def _record_failure(config: dict[str, Any], folder: Path, error: Exception) -> None:
+    """W&B shows a job of a sweep that was refused as failed, and why."""
+    with suppress(Exception):  # the config itself may be what is wrong
+        for logger in _loggers(config, folder):
+            cast(WandbLogger, logger).experiment.summary["error"] = _one_line(error)
+            cast(WandbLogger, logger).experiment.finish(exit_code=1)
+
+
+def _rank() -> int:
+    """This process's number among those of the run, before any of them has met the others."""
+    return cast(int, rank_zero_only.rank)  # type: ignore[attr-defined]  # set by Lightning from the environment
 
 
 def _spec_of(source: Path, config: dict[str, Any]) -> Any:
@@ -263,6 +290,9 @@ def _finish(trainer: lightning.Trainer, finished: bool) -> None:
         if isinstance(logger, WandbLogger):
             import wandb
 
+            error = sys.exception()
+            if error is not None:
+                logger.experiment.summary["error"] = f"{type(error).__name__}: {' '.join(str(error).split())}"
             offline = logger.experiment.settings._offline
             wandb.finish(exit_code=0 if finished else 1)
             if offline:

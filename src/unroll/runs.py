@@ -1,10 +1,11 @@
 """A run's folder, read."""
 
+import fcntl
 import os
 import shutil
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
 
 CONFIG = "config.yaml"
 SUMMARY = "summary.json"
+FAILURE = "failure.txt"
+"""Of a sweep's job that failed: why, in one line."""
+PROGRESS = "progress.txt"
+"""Of a sweep's job: how far it is."""
+CONSOLE = "console.log"
+"""Of a sweep's job: what it said."""
 BUDGET_KEYS = ("max_steps", "max_epochs", "max_time")
 """Of the trainer: what ends a run, and may be changed when it goes on."""
 
@@ -41,6 +48,55 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or not all(isinstance(config.get(part), dict) for part in parts):
         raise UserError(f"{path}: is not the config of a run")
     return {str(key): value for key, value in config.items()}
+
+
+def job_command(folder: Path, trust: Sequence[str] | None = None) -> list[str]:
+    """The command that runs one job. What one's own command line has composed may name any code (None); what a folder holds,
+    ours and that of the packages to `trust`."""
+    flags = ["--own-config"] if trust is None else [f"--trust={package}" for package in trust]
+    return [sys.executable, "-m", "unroll.job", str(folder), *flags]
+
+
+@contextmanager
+def locked(folder: Path, what: str) -> Iterator[None]:
+    """Keep a second process out of a folder for as long as the block runs; a process that is killed keeps nobody out.
+
+    Args:
+        folder: that is written to.
+        what: `a run`, `a sweep`; for the message.
+
+    Raises:
+        UserError: another process is at work there.
+    """
+    path = folder / ".lock"
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{folder}: {what} is at work there, in another process: wait for it, or name another folder"
+            ) from None
+        except OSError:  # a file system without locks
+            yield
+            return
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def is_locked(folder: Path) -> bool:
+    """Is another process at work in a folder?"""
+    try:
+        with (folder / ".lock").open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def discard(folder: Path) -> None:

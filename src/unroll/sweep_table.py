@@ -7,7 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from unroll.runs import SUMMARY, read_config
+from unroll.runs import FAILURE, SUMMARY, read_config
 
 
 def print_sweep(folders: list[Path]) -> None:
@@ -25,7 +25,8 @@ def print_sweep(folders: list[Path]) -> None:
         chosen = " ".join(str(item) for item in OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
         metric, mode = config["watch"]["metric"], config["watch"]["mode"]
         if not (folder / SUMMARY).exists():
-            rows.append((float("inf"), [chosen, "failed", "", "", "", folder.name]))
+            state = "failed" if (folder / FAILURE).exists() else "unfinished"
+            rows.append((float("inf"), [chosen, state, "", "", "", folder.name]))
             continue
         summary = json.loads((folder / SUMMARY).read_text())
         value, throughput = summary["metrics"][metric], summary["throughput"]

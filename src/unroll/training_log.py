@@ -2,6 +2,7 @@
 
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -130,11 +131,18 @@ class ProgressBar(Callback):
 
     Args:
         log: where the numbers come from.
+        metric: what is watched.
+        file: of a sweep's job: where the line goes as well, each second.
         seconds_between_lines: see above.
     """
 
-    def __init__(self, log: TrainingLog, seconds_between_lines: float = 15.0) -> None:
+    def __init__(
+        self, log: TrainingLog, metric: str, file: Path | None = None, seconds_between_lines: float = 15.0
+    ) -> None:
         self._log = log
+        self._metric = metric
+        self._file = file
+        self._next_in_file = 0.0
         self._between = seconds_between_lines
         self._bar: Progress | None = None
         self._task: TaskID | None = None
@@ -158,9 +166,15 @@ class ProgressBar(Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         now = time.monotonic()
-        if now < self._next:
-            return
-        self._next = now + self._between
+        if self._file is not None and now >= self._next_in_file:
+            self._next_in_file = now + 1.0
+            line = self._line(trainer, pl_module, outputs, now)
+            self._file.write_text(f"{line} · {self._validation}\n" if self._validation else f"{line}\n")
+        if now >= self._next:
+            self._next = now + self._between
+            self._show(self._line(trainer, pl_module, outputs, now), trainer.global_step)
+
+    def _line(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, now: float) -> str:
         assert isinstance(pl_module, Task)
         total = trainer.estimated_stepping_batches
         step = trainer.global_step
@@ -174,7 +188,7 @@ class ProgressBar(Callback):
         ]
         if known and rate:
             parts.append(f"{clock((total - step) / rate)} left")
-        self._show(" · ".join(parts), step)
+        return " · ".join(parts)
 
     @rank_zero_only
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -183,6 +197,8 @@ class ProgressBar(Callback):
         }
         if trainer.state.fn == "fit" and values:
             told = " · ".join(f"{name} {value:.4f}" for name, value in values.items())
+            if self._metric in trainer.callback_metrics:
+                self._validation = f"{self._metric} {trainer.callback_metrics[self._metric]:.4f}"
             self.say(f"validation after step {trainer.global_step}: {told}")
 
     def say(self, line: str) -> None:

@@ -252,7 +252,7 @@ class Task(lightning.LightningModule):
             torch.manual_seed(torch.initial_seed() + rank)
         for kind, saved in zip(_generators(), restored.get("random_state", []), strict=False):
             if len(saved) == processes:
-                kind.set_rng_state(saved[rank])
+                kind.set_rng_state(saved[rank].clone())  # of a view torch 2.13 reads what lies beside it
 
     @staticmethod
     def _rows(state: State) -> int:

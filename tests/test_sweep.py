@@ -1,0 +1,177 @@
+"""Sweeps: a job is what it is alone, one that fails stops no other, and one that is killed goes on."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT, SMALL, composed, door
+
+from unroll.checkpoint import read_checkpoint
+from unroll.job import run
+from unroll.runs import is_locked, locked
+
+REST = [item for item in SMALL if not item.startswith("truncation")]
+REST += [
+    "task.output_dropout=0.2",
+    "trainer.max_steps=24",
+    "trainer.val_check_interval=8",
+    "callbacks.last.every_n_steps=4",
+]
+
+
+def metrics(folder: Path) -> dict[str, float]:
+    return json.loads((folder / "summary.json").read_text())["metrics"]
+
+
+def start(*arguments: str) -> subprocess.Popen[bytes]:
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "train.py"), "-m", *arguments],
+        cwd=ROOT,
+        env={**clean, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def family(process: int) -> list[int]:
+    """A process and all that come from it."""
+    children = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if int(path.read_text().rpartition(")")[2].split()[1]) == process:
+                children.append(int(path.parent.name))
+        except OSError:
+            continue
+    return [process, *(one for child in children for one in family(child))]
+
+
+def until(what, seconds=120.0):
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+DDP = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu"]
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the processes of a sweep in /proc")
+@pytest.mark.parametrize(("launcher", "trainer"), [([], []), (["launcher=parallel"], DDP)])
+def test_a_sweep_that_was_killed_goes_on_to_what_it_would_have_been(tmp_path, launcher, trainer):
+    folder = tmp_path / "sweep"
+    sweep = start("truncation=full,k16,k8", *REST, *launcher, *trainer, f"hydra.sweep.dir={folder}")
+    until((folder / "1/checkpoints/last.ckpt").exists)
+    for process in family(sweep.pid):
+        os.kill(process, signal.SIGKILL)
+    sweep.wait()
+    until(lambda: not any(is_locked(job) for job in folder.iterdir()))
+    assert not (folder / "1/summary.json").exists()
+    result = door("train.py", "-m", f"resume={folder}")
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert result.stderr.startswith(
+        f"error: 1 of 3 jobs failed; the first, {folder}/0: truncation=full needs sequences"
+    )
+    assert re.search(r"truncation=full\s+failed", result.stdout)
+    assert (folder / "0/failure.txt").read_text().startswith("truncation=full needs sequences that end")
+    for job, truncation in (("1", "k16"), ("2", "k8"))[: 1 if trainer else 2]:
+        alone = tmp_path / truncation
+        result = door("train.py", *REST, *trainer, f"truncation={truncation}", "test=false", f"hydra.run.dir={alone}")
+        assert result.returncode == 0, result.stderr
+        assert metrics(folder / job) == metrics(alone)  # a sweep does not look at test either
+        ours, theirs = (read_checkpoint(path / "checkpoints/last.ckpt")["state_dict"] for path in (folder / job, alone))
+        for name, weight in theirs.items():
+            assert torch.equal(ours[name], weight), name
+    if trainer:
+        return
+    before = (folder / "2/summary.json").stat().st_mtime_ns
+    again = door("train.py", "-m", f"resume={folder}")
+    assert "2 jobs are finished, and kept" in again.stdout
+    assert (folder / "2/summary.json").stat().st_mtime_ns == before
+
+
+def test_ctrl_c_stops_a_sweep_and_its_job(tmp_path):
+    folder = tmp_path / "sweep"
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
+    sweep = subprocess.Popen(
+        [
+            sys.executable,
+            "train.py",
+            "-m",
+            "model=rnn,gru",
+            *REST,
+            "trainer.max_steps=100000",
+            f"hydra.sweep.dir={folder}",
+        ],
+        cwd=ROOT,
+        env=clean,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    until(lambda: (folder / "0/checkpoints/last.ckpt").exists())
+    sweep.send_signal(signal.SIGINT)
+    output, errors = sweep.communicate(timeout=90)
+    assert sweep.returncode == 130
+    assert errors == f"error: interrupted: `train.py -m resume={folder}` goes on\n"
+    assert "unfinished" in output
+    assert not is_locked(folder / "0")
+    assert not (folder / "1").exists()
+    assert not (folder / "0/failure.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["model=rnn,gruu"], "model=gruu: there is no such option; did you mean gru?"),
+        (["modle=rnn,gru"], "modle: there is no such key; did you mean model?"),
+        (["model=rnn,gru", "model.hiden_size=3"], "did you mean hidden_size?"),
+        (["resume=nowhere"], "nowhere: is no sweep's folder"),
+        (["resume=SWEEP", "model=gru"], "model=gru cannot be changed in a sweep that goes on"),
+        (["model=rnn,gru", "hydra.sweep.dir=SWEEP"], "holds a sweep already"),
+    ],
+)
+def test_wrong_use_of_a_sweep_is_told_in_one_line(tmp_path, arguments, line):
+    sweep = tmp_path / "sweep"
+    sweep.mkdir()
+    (sweep / "sweep.json").write_text(json.dumps({"folder": str(ROOT), "arguments": ["model=rnn"]}))
+    given = [argument.replace("SWEEP", str(sweep)) for argument in arguments]
+    if not any("sweep.dir" in argument or "resume" in argument for argument in given):
+        given.append(f"hydra.sweep.dir={tmp_path}/new")
+    result = door("train.py", "-m", *given)
+    assert result.returncode in (1, 2)
+    assert line in result.stderr and result.stderr.count("\n") == 1, result.stderr
+    assert not (tmp_path / "new").exists()
+    assert [path.name for path in sweep.iterdir()] == ["sweep.json"]
+
+
+def test_a_folder_of_somebody_else_runs_no_code(tmp_path):
+    for argument in ("hydra/launcher=submitit_local", "hydra.sweeper._target_=os.system", "+hydra.job.env_set.A=b"):
+        stored = {"folder": str(ROOT), "arguments": ["-m", "model=rnn,gru", argument]}
+        (tmp_path / "sweep.json").write_text(json.dumps(stored))
+        result = door("train.py", "-m", f"resume={tmp_path}")
+        assert result.returncode == 1
+        assert f"{argument} is not taken from a file" in result.stderr
+
+
+def test_two_processes_do_not_write_one_folder(tmp_path):
+    folder = tmp_path / "run"
+    composed(*REST, "truncation=k8", folder=folder)
+    with locked(folder, "a run"):
+        second = door("train.py", f"resume={folder}")
+        assert second.returncode == 1
+        told = f"{folder}: a run is at work there, in another process: wait for it, or name another folder"
+        assert second.stderr == f"error: {told}\n"
+        assert sorted(path.name for path in folder.iterdir()) == [".hydra", ".lock", "config.yaml"]
+    run(folder)
+    assert not (folder / ".lock").exists()
