@@ -22,6 +22,7 @@ PROGRESS = "progress.txt"
 """Of a sweep's job: how far it is."""
 CONSOLE = "console.log"
 """Of a sweep's job: what it said."""
+_LOCK = ".lock"
 BUDGET_KEYS = ("max_steps", "max_epochs", "max_time")
 """Of the trainer: what ends a run, and may be changed when it goes on."""
 
@@ -68,7 +69,7 @@ def locked(folder: Path, what: str) -> Iterator[None]:
     Raises:
         UserError: another process is at work there.
     """
-    path = folder / ".lock"
+    path = folder / _LOCK
     with path.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -88,7 +89,7 @@ def locked(folder: Path, what: str) -> Iterator[None]:
 def is_locked(folder: Path) -> bool:
     """Is another process at work in a folder?"""
     try:
-        with (folder / ".lock").open("r+") as file:
+        with (folder / _LOCK).open("r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
@@ -103,6 +104,7 @@ def discard(folder: Path) -> None:
     """Take away what a run that never began has put into its folder, and the folder if nothing else is in it."""
     (folder / CONFIG).unlink(missing_ok=True)
     for name in (
+        _LOCK,
         "vocabulary.json",
         "tokenizer.json",
         "labels.json",
