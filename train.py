@@ -14,7 +14,6 @@ from unroll.composing import CONF, check_overrides, explained, help_text, named_
 from unroll.errors import UserError, door
 from unroll.runs import FAILURE, job_command
 from unroll.sweep import Terminated, discard_unbegun, interrupted, job_folders, prepare_sweep, run_job, watched
-from unroll.sweep_table import print_sweep
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
@@ -79,7 +78,9 @@ def sweep(arguments: list[str]) -> None:
         finally:
             discard_unbegun(folder)
             if folder.exists():
-                print_sweep(job_folders(folder))
+                from unroll.review import review  # takes a second to load
+
+                review([folder])
         failed = [job for job in job_folders(folder) if (job / FAILURE).exists()]
         if failed:
             raise UserError(

@@ -15,11 +15,12 @@ from rich.table import Table
 
 from unroll.checkpoint import read_checkpoint
 from unroll.data.base import Data
+from unroll.durations import clock
 from unroll.insight.learning_curve import draw_learning_curve
 from unroll.machine import git_commit
 from unroll.runs import BUDGET_KEYS, SUMMARY, checkpoint_path, load_weights
 from unroll.tasks.base import Task
-from unroll.training_log import TrainingLog, clock
+from unroll.training_log import TrainingLog
 from unroll.writing import written_whole
 
 log = logging.getLogger("unroll")

@@ -12,6 +12,7 @@ from lightning.pytorch.strategies import Strategy
 from lightning.pytorch.utilities import rank_zero_only
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from unroll.durations import clock
 from unroll.metrics_csv import MetricsCSV
 from unroll.tasks.base import Task
 
@@ -228,13 +229,3 @@ class ProgressBar(Callback):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-
-
-def clock(seconds: float) -> str:
-    """Seconds as a person says them: 47 s, 3:05 min, 2:10 h."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60}:{whole % 60:02d} min"
-    return f"{whole // 3600}:{whole % 3600 // 60:02d} h"

@@ -1,0 +1,40 @@
+"""Runs side by side: `python compare.py outputs/multirun/DATE_TIME`; `python compare.py --help` tells more."""
+
+import argparse
+from pathlib import Path
+
+from unroll.errors import door
+
+EXAMPLES = """\
+examples:
+  python compare.py outputs/multirun/2026-01-31_12-00-00      a sweep: table, pictures, one page for the browser
+  python compare.py RUN RUN                                   two runs: what differs in config and result
+  python compare.py SWEEP SWEEP RUN --output comparison       any of them together
+
+Runs that differ only in their seed stand in one row, as mean ± standard deviation. The best is the first row, by what the
+task watches on validation. Runs of other tasks get a table of their own. Beside the table: runs.csv, heat_map.png (two
+choices), curves.png, frontier.png (quality against parameters and time), and index.html, one file that needs no network.
+"""
+
+
+def main() -> None:
+    """Read the command line, compare, print."""
+    parser = argparse.ArgumentParser(
+        prog="compare.py",
+        description="Compare runs, sweeps, or all runs in a folder.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folders", type=Path, metavar="FOLDER", nargs="+", help="a run, a sweep, or a folder with some")
+    parser.add_argument(
+        "--output", type=Path, help="where the files go (default: FOLDER/comparison of the one folder that is given)"
+    )
+    options = parser.parse_args()
+
+    from unroll.review import review  # after --help: it takes a second to load
+
+    review(options.folders, options.output)
+
+
+if __name__ == "__main__":
+    door(main)

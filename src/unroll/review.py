@@ -1,0 +1,78 @@
+"""The review of experiments: table, pictures and page of the runs in some folders."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from unroll.comparison import (
+    Run,
+    comparison_table,
+    differing,
+    of_each_task,
+    pair_tables,
+    read_history,
+    read_runs,
+    table_of_runs,
+)
+from unroll.insight.comparisons import draw_curves, draw_frontier, draw_heat_map
+from unroll.insight.difficulty import draw_difficulty, read_difficulty
+from unroll.review_page import write_review_page
+from unroll.writing import write_csv
+
+
+def review(paths: Sequence[Path], output: Path | None = None) -> None:
+    """Print the runs side by side, and write the same as CSV, as pictures and as one page.
+
+    Args:
+        paths: runs, sweeps, or folders that hold some. Two runs are told apart key by key.
+        output: where to; None: into the one folder that is given, beside its runs, else nowhere.
+
+    Raises:
+        UserError: a folder is not there, or has no runs.
+    """
+    runs = read_runs(paths)
+    for run in runs:
+        wrong = read_history(run.folder / "metrics.csv")[1]
+        if wrong:
+            print(f"note: {wrong}")
+    tasks = of_each_task(runs)
+    for name, some in tasks.items():
+        if len(tasks) > 1:
+            print(f"{name}: {len(some)} runs, which are compared with one another only")
+        Console().print(comparison_table(some))
+    if len(runs) == 2 and len(tasks) == 1:
+        for table in pair_tables(*runs):
+            Console().print(table)
+    if output is None and len(paths) == 1 and len(runs) > 1:
+        output = paths[0] / "comparison"
+    if output is None:
+        return
+    for some in tasks.values():
+        folder = output if len(tasks) == 1 else output / some[0].task
+        write_csv(folder / "runs.csv", *table_of_runs(some))
+        for draw, picture in ((draw_heat_map, "heat_map"), (draw_curves, "curves"), (draw_frontier, "frontier")):
+            draw(some, folder / f"{picture}.png")
+        _draw_difficulty(some, folder / "difficulty.png")
+    states = [run.state for run in runs]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    write_review_page(
+        runs, ", ".join(path.name for path in paths), f"{len(runs)} runs: {counts}", output / "index.html"
+    )
+    print(f"{output}: index.html (opens in a browser), {', '.join(sorted(_written(output)))}")
+
+
+def _written(output: Path) -> list[str]:
+    return [str(path.relative_to(output)) for path in output.rglob("*") if path.suffix in (".csv", ".png")]
+
+
+def _draw_difficulty(runs: Sequence[Run], picture: Path) -> None:
+    """Where several have told how their score depends on something, a line each."""
+    found = [(run, run.folder / "evaluation" / "validation_difficulty.json") for run in runs]
+    lines = {_title(run, runs): read_difficulty(path) for run, path in found if path.exists()}
+    if len(lines) > 1 and len({line.label for line in lines.values()}) == 1:
+        draw_difficulty(lines, picture)
+
+
+def _title(run: Run, runs: Sequence[Run]) -> str:
+    return " ".join(f"{key}={run.setting(key)}" for key in differing(runs)) or run.name
