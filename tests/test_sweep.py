@@ -9,13 +9,16 @@ import sys
 import time
 from pathlib import Path
 
+import optuna
 import pytest
 import torch
+import yaml
 from conftest import ROOT, SMALL, composed, door
 
 from unroll.checkpoint import read_checkpoint
 from unroll.job import run
 from unroll.runs import is_locked, locked
+from unroll.search import was_pruned
 
 REST = [item for item in SMALL if not item.startswith("truncation")]
 REST += [
@@ -175,3 +178,73 @@ def test_two_processes_do_not_write_one_folder(tmp_path):
         assert sorted(path.name for path in folder.iterdir()) == [".hydra", ".lock", "config.yaml"]
     run(folder)
     assert not (folder / ".lock").exists()
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the processes of a sweep in /proc")
+def test_a_search_that_was_killed_has_the_trials_that_were_asked_for(tmp_path):
+    folder = tmp_path / "search"
+    space = ["model=rnn,gru", "optimizer.lr=interval(1e-4,1e-2)", "truncation=k8"]
+    sweep = start("sweep=optuna", "sweep.trials=3", *space, *REST, f"hydra.sweep.dir={folder}")
+    until((folder / "1/checkpoints/last.ckpt").exists)
+    for process in family(sweep.pid):
+        os.kill(process, signal.SIGKILL)
+    sweep.wait()
+    until(lambda: not any(is_locked(job) for job in folder.iterdir()))
+    result = door("train.py", "-m", f"resume={folder}")
+    assert result.returncode == 0, result.stderr
+    study = optuna.load_study(study_name="search", storage=f"sqlite:///{folder}/optuna.db")
+    assert [trial.state.name for trial in study.trials] == 3 * ["COMPLETE"]
+    for trial in study.trials:
+        assert trial.value == metrics(folder / str(trial.number))["val/bpc"]
+        settings = yaml.safe_load((folder / f"{trial.number}/config.yaml").read_text())
+        assert settings["optimizer"]["lr"] == trial.params["optimizer.lr"]
+        assert settings["choices"]["model"] == trial.params["model"]
+        assert sorted(trial.intermediate_values) == [8, 16, 24]
+
+
+def test_a_trial_that_falls_behind_is_stopped(tmp_path):
+    """The second is worse at its first validation than the first was."""
+    study = optuna.create_study(
+        study_name=tmp_path.name,
+        storage=f"sqlite:///{tmp_path}/optuna.db",
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=1),
+    )
+    for number, rate in enumerate((0.01, 0.0)):
+        trial = study.ask()
+        composed(
+            *REST,
+            "sweep=optuna",
+            "sweep.startup=1",
+            "truncation=k8",
+            f"optimizer.lr={rate}",
+            folder=tmp_path / str(number),
+        )
+        config = yaml.safe_load((tmp_path / f"{number}/config.yaml").read_text())
+        config["choices"]["sweep"] = tmp_path.name
+        (tmp_path / f"{number}/config.yaml").write_text(yaml.safe_dump(config))
+        run(tmp_path / str(number))
+        if not number:
+            study.tell(trial, metrics(tmp_path / "0")["val/bpc"])
+    assert [json.loads((tmp_path / name / "summary.json").read_text())["steps"] for name in "01"] == [24, 8]
+    assert [was_pruned(study, number) for number in (0, 1)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["model=gru"], "nothing is searched"),
+        (["optimizer.lr=interval(1e-2,1e-4)"], "an interval is from less to more"),
+        (["model=rnn,gru", "sweep.sampler=grid"], "sweep.sampler=grid: one of tpe, random"),
+    ],
+)
+def test_wrong_use_of_a_search_is_told_in_one_line(tmp_path, arguments, line):
+    result = door("train.py", "-m", "sweep=optuna", *arguments, f"hydra.sweep.dir={tmp_path}/new")
+    assert result.returncode == 2
+    assert line in result.stderr and result.stderr.count("\n") == 1, result.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_range_needs_a_search(tmp_path):
+    result = door("train.py", "-m", "optimizer.lr=interval(1e-4,1e-2)", f"hydra.sweep.dir={tmp_path}/new")
+    assert result.returncode == 2
+    assert "sweep=optuna" in result.stderr and result.stderr.count("\n") == 1, result.stderr

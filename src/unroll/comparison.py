@@ -78,7 +78,7 @@ class Run:
     def setting(self, key: str) -> str:
         """What it has for a key or group, as on a command line."""
         if key in self.overrides:
-            return self.overrides[key]
+            return shortened(self.overrides[key])
         if key in self.config["choices"]:
             return str(self.config["choices"][key])
         node: Any = self.config
@@ -196,6 +196,14 @@ def _written(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return json.dumps(value) if isinstance(value, (dict, list)) else str(value)
+
+
+def shortened(text: str) -> str:
+    """A number that a search has drawn, as it can be read."""
+    try:
+        return f"{float(text):.4g}" if len(text) > 9 else text
+    except ValueError:
+        return text
 
 
 _BESIDE_THE_POINT = ("logger", "launcher", "resume", "trust", "sweep")

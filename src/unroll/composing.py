@@ -10,7 +10,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import CompactHydraException, MissingConfigException, OverrideParseException
+from hydra.errors import CompactHydraException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, OmegaConfBaseException
 
@@ -78,7 +78,7 @@ def explained() -> Iterator[None]:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         yield
-    except (CompactHydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException) as error:
         raise in_one_line(error) from None
     finally:
         os.environ.pop("HYDRA_FULL_ERROR", None)
@@ -99,6 +99,8 @@ def in_one_line(error: Exception) -> UsageError:
             return UsageError(f"{error.full_key} has no value: give it one, as {error.full_key}=VALUE")
         case InterpolationKeyError():
             return UsageError(f"{error.full_key}: {message.splitlines()[0]}")
+    if "does not support sweep type" in message:
+        return UsageError("a range, as interval(1e-4,1e-2), is searched: add sweep=optuna, or list its values")
     return UsageError(" ".join(message.split()))
 
 

@@ -26,9 +26,11 @@ from unroll.data.base import Data
 from unroll.errors import UsageError, UserError, did_you_mean, door
 from unroll.machine import free_speed
 from unroll.metrics_csv import MetricsCSV
+from unroll.pruning import Pruning
 from unroll.recurrent import Recurrent
 from unroll.runs import CONFIG, PROGRESS, SUMMARY, checkpoint_path, discard, load_weights, locked, read_config
 from unroll.schema import check_value
+from unroll.search import database
 from unroll.summary import budget, finish, parameters
 from unroll.tasks.base import Task
 from unroll.training_log import ProgressBar, TrainingLog
@@ -190,6 +192,10 @@ def _build_trainer(config: dict[str, Any], folder: Path) -> tuple[lightning.Trai
         check_value(f"trainer.{key}", config["trainer"][key], PositiveInt)
     check_value("trainer.val_check_interval", config["trainer"]["val_check_interval"], PositiveFloat)
     progress = folder / PROGRESS if config["choices"]["sweep"] else None
+    if progress is not None and database(folder.absolute().parent).exists():
+        callbacks["pruning"] = Pruning(
+            folder, config["watch"]["metric"], config["sweep"]["pruner"], config["sweep"]["startup"]
+        )
     bar = ProgressBar(training_log, config["watch"]["metric"], progress)
     try:
         trainer = make(

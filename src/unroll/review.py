@@ -41,7 +41,7 @@ def review(paths: Sequence[Path], output: Path | None = None) -> None:
         if len(tasks) > 1:
             print(f"{name}: {len(some)} runs, which are compared with one another only")
         Console().print(comparison_table(some))
-    if len(runs) == 2 and len(tasks) == 1:
+    if len(runs) == len(paths) == 2 and len(tasks) == 1:
         for table in pair_tables(*runs):
             Console().print(table)
     if output is None and len(paths) == 1 and len(runs) > 1:

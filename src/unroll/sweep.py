@@ -25,6 +25,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from unroll.comparison import shortened
 from unroll.composing import CONF, in_one_line, named_packages, write_config
 from unroll.errors import UsageError, UserError
 from unroll.runs import CONFIG, CONSOLE, FAILURE, PROGRESS, SUMMARY, is_locked, job_command, locked
@@ -326,7 +327,8 @@ class _Watch(threading.Thread):
     def _choices(self, job: Path) -> str:
         with suppress(Exception):
             chosen = [str(item) for item in OmegaConf.load(job / ".hydra" / "overrides.yaml")]
-            return " ".join([item for item in chosen if item.partition("=")[0] in self.keys] or chosen)
+            own = [item.partition("=") for item in chosen if item.partition("=")[0] in self.keys]
+            return " ".join(f"{key}={shortened(value)}" for key, _, value in own) or " ".join(chosen)
         return ""
 
     def _look(self) -> list[Text]:

@@ -32,6 +32,8 @@ def draw_heat_map(runs: Sequence[Run], picture: Path) -> bool:
             cell = [row.mean for row in rows if (row.settings[down], row.settings[across]) == (one, two)]
             if cell:  # of further choices, the mean over them
                 table[i, j] = np.mean(cell)
+    if np.isfinite(table).mean() <= 0.5:  # a search does not try every pair
+        return False
     figure, axes = new_figure(2.5 + 0.9 * table.shape[1], 1.6 + 0.45 * table.shape[0])
     less = runs[0].less_is_better
     shown = axes.imshow(table, cmap="viridis_r" if less else "viridis", aspect="auto")
@@ -72,7 +74,9 @@ def draw_curves(runs: Sequence[Run], picture: Path) -> bool:
             for curve in curves:
                 axes.plot(*zip(*curve, strict=True), color=colour, alpha=0.25 if len(curves) > 1 else 1, linewidth=1)
             x, y = _mean(curves)
-            axes.plot(x, y, color=colour, marker=marker, markersize=4, label=row.title or row.runs[0].name)
+            style = "-" if index < len(COLOURS) else "--"
+            label = row.title or row.runs[0].name
+            axes.plot(x, y, style, color=colour, marker=marker, markersize=4, label=label)
             ends.append(y)
         axes.set_xlabel(told)
         axes.grid(alpha=0.3)
@@ -86,6 +90,8 @@ def draw_curves(runs: Sequence[Run], picture: Path) -> bool:
 
 def draw_frontier(runs: Sequence[Run], picture: Path) -> bool:
     """The watched metric against parameters and against seconds; a line joins those that nothing beats in both."""
+    from matplotlib.ticker import EngFormatter
+
     rows = [row for row in rows_of(runs) if row.values]
     if len(rows) < 2:
         return False
@@ -103,6 +109,10 @@ def draw_frontier(runs: Sequence[Run], picture: Path) -> bool:
         front = frontier(points, less)
         axes.plot(*zip(*front, strict=True), color=GREY, linewidth=1, zorder=0)
         axes.set_xscale("log")
+        if max(x for x, _ in points) < 20 * min(x for x, _ in points):
+            axes.xaxis.set_minor_formatter(EngFormatter())
+        axes.xaxis.set_major_formatter(EngFormatter())
+        axes.tick_params(axis="x", which="minor", labelsize=8)
         axes.set_xlabel(told)
         axes.grid(alpha=0.3, which="both")
     parts[0].set_ylabel(runs[0].label)
