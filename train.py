@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from unroll.composing import CONF, check_overrides, explained, help_text, named_packages, prepare_resume, write_config
 from unroll.errors import UserError, door
-from unroll.runs import FAILURE, job_command
+from unroll.runs import FAILURE, await_config, job_command, later_process
 from unroll.sweep import Terminated, discard_unbegun, interrupted, job_folders, prepare_sweep, run_job, watched
 
 
@@ -25,6 +25,9 @@ def launch(config: DictConfig) -> float | None:
         folder = folder.relative_to(Path.cwd())
     if runtime.mode is RunMode.RUN:
         try:
+            if later_process():
+                await_config(folder)
+                become_job(folder)
             write_config(config, folder, runtime.runtime.choices, runtime.overrides.task)
         except (UserError, OmegaConfBaseException) as error:
             refused.append(error)  # raised from here, Hydra would put words of its own before it

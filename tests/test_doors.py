@@ -158,6 +158,11 @@ def test_the_help_names_every_group_and_option():
         (["data=text_files"], "data.path has no value: give it one, as data.path=VALUE"),
         (["trainer.max_steps=abc"], "trainer.max_steps=abc: input should be a valid integer"),
         (["truncation.length=0"], "truncation.length=0: input should be greater than 0"),
+        (
+            ["trainer.precision=16-mixed", "trainer.accelerator=cpu"],
+            "trainer.precision=16-mixed: a CPU does not train in float16; take bf16-mixed or 32-true",
+        ),
+        (["trainer=gpu"], "trainer.accelerator=gpu: there is no GPU here; take trainer=auto or trainer=cpu"),
         (["seed"], "seed: is not of the form KEY=VALUE"),
         (["-m", "model=gru,lsmt"], "model=lsmt: there is no such option; did you mean lstm?"),
         (["logger=null"], "logger=null: options are names; one of csv, none, wandb"),

@@ -16,6 +16,7 @@ from typing import Any, cast
 import lightning
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from pydantic import PositiveFloat, PositiveInt
@@ -210,7 +211,13 @@ def _build_trainer(config: dict[str, Any], folder: Path) -> tuple[lightning.Trai
             use_distributed_sampler=False,  # our streams share themselves out; Lightning's sampler would shuffle them
         )
     except Exception as error:  # of many kinds: all that went in is the user's choice
+        if "No supported gpu backend" in str(error):
+            raise UsageError(
+                "trainer.accelerator=gpu: there is no GPU here; take trainer=auto or trainer=cpu"
+            ) from None
         raise UsageError(f"trainer: {_one_line(error)}") from None
+    if config["trainer"]["precision"] == "16-mixed" and isinstance(trainer.accelerator, CPUAccelerator):
+        raise UsageError("trainer.precision=16-mixed: a CPU does not train in float16; take bf16-mixed or 32-true")
     if trainer.max_steps == -1 and trainer.max_epochs == -1 and config["trainer"]["max_time"] is None:
         raise UsageError("this run would never end: set trainer.max_steps, trainer.max_epochs or trainer.max_time")
     return trainer, training_log
@@ -280,6 +287,8 @@ def quiet() -> None:
         "ignore", message=".*is smaller than the logging interval.*"
     )  # the steps of all epochs count
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
+    warnings.filterwarnings("ignore", message=".*recommended to use `self.log.*sync_dist=True.*")  # ours are global already
+    warnings.filterwarnings("ignore", message=".*AMP with fp16 is not supported on CPU.*")  # refused
     warnings.filterwarnings("ignore", message=".*You're resuming from a checkpoint that ended.*")
 
 

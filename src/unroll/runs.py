@@ -4,6 +4,7 @@ import fcntl
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -56,6 +57,26 @@ def job_command(folder: Path, trust: Sequence[str] | None = None) -> list[str]:
     ours and that of the packages to `trust`."""
     flags = ["--own-config"] if trust is None else [f"--trust={package}" for package in trust]
     return [sys.executable, "-m", "unroll.job", str(folder), *flags]
+
+
+def later_process() -> bool:
+    """Has torchrun or SLURM started this process beside others, as another than the first?"""
+    return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) > 0
+
+
+def await_config(folder: Path, seconds: float = 120.0) -> None:
+    """Wait until the first process has written a run's config.
+
+    Raises:
+        UserError: it has not, in so many seconds.
+    """
+    end = time.monotonic() + seconds
+    while not (folder / CONFIG).is_file():
+        if time.monotonic() > end:
+            raise UserError(
+                f"{folder}: the first process has begun no run there: give all of them one folder, as hydra.run.dir=RUN"
+            )
+        time.sleep(0.1)
 
 
 @contextmanager
