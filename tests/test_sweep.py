@@ -159,7 +159,13 @@ def test_wrong_use_of_a_sweep_is_told_in_one_line(tmp_path, arguments, line):
 
 
 def test_a_folder_of_somebody_else_runs_no_code(tmp_path):
-    for argument in ("hydra/launcher=submitit_local", "hydra.sweeper._target_=os.system", "+hydra.job.env_set.A=b"):
+    for argument in (
+        "hydra/launcher=submitit_local",
+        "hydra.sweeper._target_=os.system",
+        "+hydra.job.env_set.A=b",
+        "--config-dir=theirs",
+        "model=../../theirs/evil",
+    ):
         stored = {"folder": str(ROOT), "arguments": ["-m", "model=rnn,gru", argument]}
         (tmp_path / "sweep.json").write_text(json.dumps(stored))
         result = door("train.py", "-m", f"resume={tmp_path}")

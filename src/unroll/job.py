@@ -287,7 +287,9 @@ def quiet() -> None:
         "ignore", message=".*is smaller than the logging interval.*"
     )  # the steps of all epochs count
     warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
-    warnings.filterwarnings("ignore", message=".*recommended to use `self.log.*sync_dist=True.*")  # ours are global already
+    warnings.filterwarnings(
+        "ignore", message=".*recommended to use `self.log.*sync_dist=True.*"
+    )  # ours are global already
     warnings.filterwarnings("ignore", message=".*AMP with fp16 is not supported on CPU.*")  # refused
     warnings.filterwarnings("ignore", message=".*You're resuming from a checkpoint that ended.*")
 

@@ -26,7 +26,7 @@ from rich.live import Live
 from rich.text import Text
 
 from unroll.comparison import shortened
-from unroll.composing import CONF, in_one_line, named_packages, write_config
+from unroll.composing import CONF, groups, in_one_line, named_packages, write_config
 from unroll.errors import UsageError, UserError
 from unroll.runs import CONFIG, CONSOLE, FAILURE, PROGRESS, SUMMARY, is_locked, job_command, locked
 from unroll.writing import written_whole
@@ -90,11 +90,8 @@ def _resumed(folder: Path, arguments: list[str]) -> tuple[Path, list[str]]:
         raise UserError(
             f"{folder}: is no sweep's folder ({ARGUMENTS} is not there, or not whole); without -m, resume= goes on with a run"
         ) from None
-    for argument in kept:  # a folder may come from somebody else: nothing in it names code to run
-        if re.match(r"[+~]*hydra", argument) and not argument.startswith(("hydra.sweep.", "hydra.launcher.n_jobs=")):
-            raise UserError(
-                f"{folder / ARGUMENTS}: {argument} is not taken from a file; begin anew with your own command line"
-            )
+    if not named_packages(arguments):
+        _check_harmless(kept, folder / ARGUMENTS)
     folder = folder.absolute()
     if begun_in.is_dir():  # what the jobs read by relative paths lies there
         os.chdir(begun_in)
@@ -102,6 +99,24 @@ def _resumed(folder: Path, arguments: list[str]) -> tuple[Path, list[str]]:
     if others:
         kept = [argument for argument in kept if not argument.startswith("launcher=")]
     return folder, [*kept, *others, _quoted("hydra.sweep.dir", folder)]
+
+
+def _check_harmless(arguments: list[str], source: Path) -> None:
+    """A folder may come from somebody else: of what is stored in it nothing is to name code, or configs that could.
+
+    Raises:
+        UserError: something does.
+    """
+    for argument in arguments:
+        key, _, value = argument.lstrip("+~").partition("=")
+        own = key.startswith("hydra") and not key.startswith(("hydra.sweep.", "hydra.launcher.n_jobs"))
+        flag = argument.startswith("-") and argument not in ("-m", "--multirun")
+        path = key.partition("@")[0] in groups() and not re.fullmatch(r"[\w, ()-]+", value)
+        if own or flag or path:
+            raise UserError(
+                f"{source}: {argument} is not taken from a file, unless trust=PACKAGE names your own package; or begin anew "
+                "with your own command line"
+            )
 
 
 def _quoted(key: str, path: Path) -> str:
