@@ -10,7 +10,8 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from unroll.composing import CONF, groups, write_config
+from unroll.composing import CONF, groups, prepare_resume, write_config
+from unroll.job import run
 
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("UNROLL_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -101,3 +102,9 @@ def door(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.Co
         text=True,
         timeout=300,
     )
+
+
+def resume(folder: Path, *overrides: str) -> None:
+    """`train.py resume=FOLDER ...` without a process of its own."""
+    assert prepare_resume([f"resume={folder}", *overrides]) == folder
+    run(folder)

@@ -96,7 +96,7 @@ def test_the_direction_is_the_tasks_own(tmp_path):
 
 
 def test_the_door_writes_table_pictures_and_page(sweep, tmp_path):
-    result = door("compare.py", str(sweep), "--output", str(tmp_path / "out"))
+    result = door("compare.py", str(sweep), "--output", str(tmp_path / "out"), COLUMNS="140")
     assert result.returncode == 0, result.stderr
     assert "1.8000 ± 0.1414" in result.stdout and "failed" in result.stdout and "unfinished" in result.stdout
     for name in ("heat_map.png", "curves.png", "frontier.png"):

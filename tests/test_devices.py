@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SMALL, door
+from conftest import SMALL, composed, door, resume
 
 from unroll.checkpoint import read_checkpoint
+from unroll.job import run
 
 RUN = [
     *SMALL,
@@ -27,8 +28,12 @@ def test_two_processes_equal_one(tmp_path: Path, text: Path):
     found = {}
     for processes, trainer in ((1, []), (2, ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"])):
         folder = tmp_path / str(processes)
-        result = door("train.py", *common, *trainer, f"hydra.run.dir={folder}")
-        assert result.returncode == 0, result.stderr
+        if processes == 1:
+            composed(*common, folder=folder)
+            run(folder)
+        else:
+            result = door("train.py", *common, *trainer, f"hydra.run.dir={folder}")
+            assert result.returncode == 0, result.stderr
         summary = json.loads((folder / "summary.json").read_text())
         found[processes] = (read_checkpoint(folder / "checkpoints/last.ckpt"), summary["metrics"])
     (one, scores), (two, scores_of_two) = found[1], found[2]
@@ -62,8 +67,7 @@ def test_two_processes_equal_one(tmp_path: Path, text: Path):
         "trainer.strategy=auto",
     )
     assert result.returncode == 0, result.stderr
-    result = door("train.py", f"resume={tmp_path}/1", "trainer.max_steps=25")
-    assert result.returncode == 0, result.stderr
+    resume(tmp_path / "1", "trainer.max_steps=25")
     one, two = (read_checkpoint(tmp_path / name / "checkpoints/last.ckpt") for name in "12")
     for name, weight in one["state_dict"].items():
         torch.testing.assert_close(two["state_dict"][name], weight, rtol=0, atol=1e-5)

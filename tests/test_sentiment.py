@@ -540,7 +540,7 @@ def test_a_sweep_draws_its_jobs_into_one_picture(tmp_path):
         "train.py", "-m", *SMALL, *REVIEWS, "model=rnn,gru", "trainer.max_steps=5", f"hydra.sweep.dir={tmp_path}/s"
     )
     assert result.returncode == 0, result.stderr
-    assert (tmp_path / "s/difficulty.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "s/comparison/difficulty.png").read_bytes().startswith(b"\x89PNG")
     summary = json.loads((tmp_path / "s/0/summary.json").read_text())
     assert not [key for key in summary["metrics"] if key.startswith("test")]
     assert not list((tmp_path / "s").rglob("test_*"))
