@@ -215,6 +215,11 @@ class Piece(NamedTuple):
     lanes: int = 1
     share: float = 1.0
 
+    @property
+    def lanes_here(self) -> int:
+        """How many of them this process has."""
+        return self.targets.shape[1]
+
     def like(self, weight: Tensor) -> "Piece":
         """The same on the device of a model's weight, and in its precision."""
         targets, known, observed = (part.to(weight) for part in (self.targets, self.known, self.observed))

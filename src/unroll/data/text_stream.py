@@ -41,6 +41,11 @@ class Window(NamedTuple):
     lanes: int
     share: float = 1.0
 
+    @property
+    def lanes_here(self) -> int:
+        """How many of them this process has."""
+        return self.tokens.shape[1]
+
 
 class TextLanes(Lanes):
     """A text in lanes, as `Window`s.

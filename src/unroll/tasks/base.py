@@ -156,7 +156,7 @@ class Task(lightning.LightningModule):
             # nor a resumption changes it.
             generator = torch.Generator().manual_seed(self._seed + 1_000_003 * self.current_epoch + batch_idx)
             rows = torch.rand(batch.lanes, generator=generator) < self.truncation.reset_probability
-            rows = rows[batch.first_lane :][: batch.lanes // self.trainer.world_size].to(self.device)
+            rows = rows[batch.first_lane :][: batch.lanes_here].to(self.device)
             # A lane has several rows where it holds several sequences.
             return reset(self._train_state, rows.repeat_interleave(self._rows(self._train_state) // len(rows)))
         return self._train_state
