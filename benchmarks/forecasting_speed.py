@@ -39,7 +39,7 @@ if hasattr(os, "sched_setaffinity"):
 import torch  # noqa: E402
 
 from unroll import load  # noqa: E402
-from unroll.data.series import Windows  # noqa: E402
+from unroll.data.windows import Windows  # noqa: E402
 from unroll.machine import free_speed  # noqa: E402
 
 SIZES = {"context_length": 96, "prediction_length": 96, "batch_size": 256, "hidden_size": 128, "paths": 100}

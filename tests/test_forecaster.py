@@ -12,10 +12,14 @@ from scipy import stats
 
 from unroll.cells.gru import GRU
 from unroll.cells.lstm import LSTM
-from unroll.data.series import Layout, SeriesLanes, StreamWindows, Windows
+from unroll.data.series_lanes import SeriesLanes
+from unroll.data.series_spec import Layout
+from unroll.data.windows import StreamWindows, Windows
 from unroll.distributions import Draws, Quantiles, make_output
 from unroll.errors import UsageError
-from unroll.models.forecaster import Autoregressive, Segments, normalizers
+from unroll.models.autoregressive import Autoregressive
+from unroll.models.forecaster import normalizers
+from unroll.models.segments import Segments
 from unroll.noise import uniform
 from unroll.recurrent import Recurrent
 
@@ -112,12 +116,12 @@ def test_a_window_is_forecast_the_same_beside_others(form, channels, output):
 
 
 def test_paths_that_are_rolled_out_in_pieces_are_the_same(monkeypatch):
-    import unroll.models.forecaster
+    import unroll.models.autoregressive
 
     for channels in ("joint", "separate"):
         model, batch = made("autoregressive", channels=channels), windows(batch=5)
         whole = model.forecast(model.encode(batch), 7, 3)
-        monkeypatch.setattr(unroll.models.forecaster, "_ROWS_AT_ONCE", 15)
+        monkeypatch.setattr(unroll.models.autoregressive, "_ROWS_AT_ONCE", 15)
         pieces = model.forecast(model.encode(batch), 7, 3)
         monkeypatch.undo()
         torch.testing.assert_close(pieces.paths, whole.paths)

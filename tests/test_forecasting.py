@@ -15,7 +15,7 @@ from conftest import composed, door, resume
 import unroll
 from unroll.building import build_data
 from unroll.checkpoint import read_checkpoint
-from unroll.data.series import Windows
+from unroll.data.windows import Windows
 from unroll.errors import UsageError, UserError
 from unroll.job import run
 

@@ -11,9 +11,11 @@ import pandas as pd
 import torch
 
 from unroll.arguments import seed, up_to
-from unroll.data.series import RawSeries, SeriesSpec, Windows, check_order, fill_grid
+from unroll.data.grid_series import RawSeries, check_order, fill_grid
 from unroll.data.series_files import read_series
+from unroll.data.series_spec import SeriesSpec
 from unroll.data.time_grid import later
+from unroll.data.windows import Windows
 from unroll.errors import UsageError, UserError, did_you_mean
 from unroll.insight.forecasts import TABLE_LEVELS, Fan, draw_fans
 from unroll.streaming import check_output

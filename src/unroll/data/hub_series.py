@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 
 from unroll.data.base import SPLITS
+from unroll.data.grid_series import RawSeries
 from unroll.data.hub import load_splits
-from unroll.data.series import Columns, RawSeries, SeriesData
+from unroll.data.series import SeriesData
+from unroll.data.series_spec import Columns
 from unroll.data.time_grid import parse_times
 from unroll.errors import UserError, did_you_mean
 

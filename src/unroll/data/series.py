@@ -1,13 +1,12 @@
-"""Time series on regular grids, in windows of context and future: the format behind every forecast."""
+"""Time series on regular grids, split by time: the format behind every forecast."""
 
 import hashlib
 import json
 from abc import abstractmethod
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -16,388 +15,16 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from unroll.data.base import SPLITS, Data
-from unroll.data.batches import Batches
-from unroll.data.lanes import Lanes
-from unroll.data.time_grid import (
-    calendar_features,
-    check_frequency,
-    infer_frequency,
-    place_on_grid,
-    season_length,
-)
+from unroll.data.grid_series import GridSeries, RawSeries, check_order, fill_grid
+from unroll.data.series_lanes import SeriesLanes
+from unroll.data.series_spec import Columns, Layout, SeriesSpec, centre_and_scale
+from unroll.data.time_grid import check_frequency, infer_frequency, season_length
+from unroll.data.windows import StreamWindows, WindowBatches
 from unroll.errors import UsageError, UserError
 from unroll.truncation import Truncation
 from unroll.writing import written_whole
 
 _LISTED = 8  # names in a line
-
-
-@dataclass(frozen=True)
-class Columns:
-    """What the columns of a series are, in their order.
-
-    Attributes:
-        targets: forecast.
-        known: covariates whose future is known: a holiday, a price, a weather forecast.
-        observed: covariates that are known up to now only.
-    """
-
-    targets: tuple[str, ...]
-    known: tuple[str, ...] = ()
-    observed: tuple[str, ...] = ()
-
-    @property
-    def all(self) -> tuple[str, ...]:
-        """Targets, known, observed."""
-        return self.targets + self.known + self.observed
-
-
-@dataclass(frozen=True)
-class RawSeries:
-    """A series as it was read.
-
-    Attributes:
-        name: which one, among several; empty where there is one only.
-        times: (rows,), in any order.
-        values: (rows, columns) of float64; NaN where missing.
-        place: tells where a row stands, for messages.
-        sizes: rows of train, validation and test, where the source says.
-    """
-
-    name: str
-    times: pd.DatetimeIndex
-    values: np.ndarray
-    place: Callable[[int], str]
-    sizes: tuple[int, int, int] | None = None
-
-
-@dataclass(frozen=True)
-class GridSeries:
-    """A series on its regular grid.
-
-    Attributes:
-        name: see `RawSeries`.
-        times: (steps,).
-        values: (steps, columns) of float64; NaN where missing.
-        borders: the steps at which validation and test begin, and the end.
-    """
-
-    name: str
-    times: pd.DatetimeIndex
-    values: np.ndarray
-    borders: tuple[int, int, int]
-
-
-@dataclass(frozen=True)
-class SeriesSpec:
-    """What a model, its scores and its forecasts must know of the data.
-
-    Attributes:
-        time, series: the columns of times and of the series' names (None: there is one series), as files have them.
-        columns: what is forecast, from what.
-        calendar: whether the place in day, week and year is given with the known covariates.
-        frequency: as pandas names it.
-        season_length: steps of a season, of the seasonal naive forecast and of mase.
-        is_stream: whether a model reads the series from its beginning, and carries a state, instead of windows.
-        context_length: steps that a forecast looks back at; of a stream, those that simple forecasts and pictures do.
-        prediction_length: steps that it looks ahead.
-        names: the series'.
-        centre, scale: for each series and column: a value is standardized by (value - centre) / scale.
-        naive_error: for each series and target: the mean absolute error on train, in the unit of the data, of a forecast
-            that repeats the season before. 0: it has none.
-    """
-
-    time: str
-    series: str | None
-    columns: Columns
-    calendar: bool
-    frequency: str
-    season_length: int
-    is_stream: bool
-    context_length: int
-    prediction_length: int
-    names: tuple[str, ...]
-    centre: tuple[tuple[float, ...], ...]
-    scale: tuple[tuple[float, ...], ...]
-    naive_error: tuple[tuple[float, ...], ...]
-
-    @property
-    def known_size(self) -> int:
-        """Features whose future is known, those of the calendar among them."""
-        calendar = calendar_features(pd.DatetimeIndex(["2000-01-01"]), self.frequency).shape[1] if self.calendar else 0
-        return len(self.columns.known) + calendar
-
-    @property
-    def identity(self) -> str:
-        """See `Data.spec`."""
-        return json.dumps([asdict(self.columns), self.calendar, self.frequency, self.names, self.centre, self.scale])
-
-    def standardize(self, values: np.ndarray, series: int) -> np.ndarray:
-        """(steps, columns) in the unit of the data -> standardized."""
-        return (values - np.array(self.centre[series])) / np.array(self.scale[series])
-
-    def features(self, times: pd.DatetimeIndex, values: np.ndarray, series: int) -> np.ndarray:
-        """What a model reads of a series: (steps, targets + known + calendar + observed) of float32.
-
-        Targets are NaN where missing; a missing covariate is at its mean.
-        """
-        scaled = self.standardize(values, series)
-        targets, known = len(self.columns.targets), len(self.columns.known)
-        covariates = np.nan_to_num(scaled[:, targets:])
-        parts = [scaled[:, :targets], covariates[:, :known]]
-        if self.calendar:
-            parts.append(calendar_features(times, self.frequency))
-        return np.concatenate([*parts, covariates[:, known:]], axis=1).astype(np.float32)
-
-
-class Windows(NamedTuple):
-    """A batch of windows: [context | future].
-
-    Attributes:
-        targets: (context + prediction, batch, targets), standardized; NaN where missing.
-        known: (context + prediction, batch, known): covariates whose future is known.
-        observed: (context, batch, observed): those whose future is not.
-        rows: (batch,) of int64: which of its split's windows each is.
-        series: (batch,) of int64: which series each is of.
-        share: the weight of this process's mean in that over all processes.
-        begins: whether it starts from the initial state; without `since` it always does.
-        since: of a stream: what lies between the batch before and the last future of this one, in one lane.
-        origins: (batch,) of int64, of a stream: after how many steps of `since` each future begins.
-    """
-
-    targets: Tensor
-    known: Tensor
-    observed: Tensor
-    rows: Tensor
-    series: Tensor
-    share: float = 1.0
-    begins: bool = True
-    since: "Piece | None" = None
-    origins: Tensor | None = None
-
-    def future(self, prediction_length: int) -> Tensor:
-        """(prediction, batch, targets): what is to be forecast."""
-        return self.targets[-prediction_length:]
-
-    # Not named `to`: Lightning would take that to move a batch.
-    def like(self, weight: Tensor) -> "Windows":
-        """The same windows on the device of a model's weight, and in its precision."""
-        targets, known, observed = (part.to(weight) for part in (self.targets, self.known, self.observed))
-        rows, series = self.rows.to(weight.device), self.series.to(weight.device)
-        moved = self._replace(targets=targets, known=known, observed=observed, rows=rows, series=series)
-        return moved if self.since is None else moved._replace(since=self.since.like(weight))
-
-
-class Piece(NamedTuple):
-    """The next piece of every lane of a stream; each step but the first is said from those before it.
-
-    Attributes:
-        targets: (1 + history + window, lanes, targets), standardized; NaN where missing.
-        known: (1 + history + window, lanes, known).
-        observed: (1 + history + window, lanes, observed).
-        rows: (lanes,) of int64: their numbers.
-        scored: steps of the window.
-        advance: after how many steps the next piece begins.
-        begins: whether this is the first of a pass: there is nothing to carry on from.
-        first_lane: the number of the first lane here among the lanes of all devices.
-        lanes: how many lanes all devices have together.
-        share: the weight of this process's mean in that over all processes: alike, since all have as many lanes.
-    """
-
-    targets: Tensor
-    known: Tensor
-    observed: Tensor
-    rows: Tensor
-    scored: int
-    advance: int
-    begins: bool
-    first_lane: int = 0
-    lanes: int = 1
-    share: float = 1.0
-
-    @property
-    def lanes_here(self) -> int:
-        """How many of them this process has."""
-        return self.targets.shape[1]
-
-    def like(self, weight: Tensor) -> "Piece":
-        """The same on the device of a model's weight, and in its precision."""
-        targets, known, observed = (part.to(weight) for part in (self.targets, self.known, self.observed))
-        return self._replace(targets=targets, known=known, observed=observed, rows=self.rows.to(weight.device))
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How many columns of a table are what, in their order."""
-
-    targets: int
-    known: int
-    observed: int
-
-    def split(self, block: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(..., columns) -> targets, known, observed: views."""
-        targets, known, observed = block.split([self.targets, self.known, self.observed], dim=-1)
-        return targets, known, observed
-
-
-class WindowBatches(Batches):
-    """Windows of a table, which is not copied but for the batch that is asked for.
-
-    Args:
-        table: (steps, columns) of float32: all series, one after the other.
-        layout: of its columns.
-        starts: (count,) of int64: the step of the table at which each window begins.
-        series: (count,) of int64: which series it is of.
-        context_length, prediction_length: steps.
-        batch_size: windows a batch, over all processes.
-        seed, rank, world_size: see `Batches`.
-    """
-
-    def __init__(
-        self,
-        table: Tensor,
-        layout: Layout,
-        starts: np.ndarray,
-        series: np.ndarray,
-        context_length: int,
-        prediction_length: int,
-        batch_size: int,
-        seed: int | None = None,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        super().__init__(seed, rank, world_size)
-        self.layout = layout
-        self.starts = torch.from_numpy(starts)
-        self.series = torch.from_numpy(series)
-        self.context_length = context_length
-        self.batch_size = batch_size
-        self._windows = table.unfold(0, context_length + prediction_length, 1)  # a view
-
-    def __len__(self) -> int:
-        return -(-len(self.starts) // self.batch_size)
-
-    def batches(self, draw: np.random.Generator | None) -> list[np.ndarray]:
-        order = np.arange(len(self.starts)) if draw is None else draw.permutation(len(self.starts))
-        return [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
-
-    def collate(self, rows: np.ndarray, whole: np.ndarray) -> Windows:
-        return self.windows(rows)._replace(share=len(rows) * self.world_size / len(whole))
-
-    def windows(self, rows: np.ndarray, after: int | None = None) -> Windows:
-        """Some windows.
-
-        Args:
-            rows: their numbers.
-            after: of a stream: the row up to whose future it was read; None: it is read from its beginning.
-        """
-        chosen = torch.from_numpy(rows)
-        targets, known, observed = self.layout.split(self._windows[self.starts[chosen]].permute(2, 0, 1))
-        return Windows(targets, known, observed[: self.context_length], chosen, self.series[chosen])
-
-
-class StreamWindows(WindowBatches):
-    """Windows of one series in the order of time, for a model that carries its state from each to the next.
-
-    Args:
-        table, layout, starts, series, context_length, prediction_length, batch_size, rank, world_size: see `WindowBatches`.
-    """
-
-    def __init__(self, table: Tensor, *arguments: Any, **keywords: Any) -> None:
-        super().__init__(table, *arguments, **keywords)
-        self.table = table
-
-    def collate(self, rows: np.ndarray, whole: np.ndarray) -> Windows:
-        before = int(whole[0]) - 1
-        batch = self._windows_after(rows, None if before < 0 else before, int(whole[-1]))
-        return batch._replace(share=len(rows) * self.world_size / len(whole))
-
-    def windows(self, rows: np.ndarray, after: int | None = None) -> Windows:
-        return self._windows_after(rows, after, int(rows[-1]))
-
-    def _windows_after(self, rows: np.ndarray, after: int | None, last: int) -> Windows:
-        batch = super().windows(rows)
-        begin = 0 if after is None else int(self.starts[after]) + self.context_length
-        end = int(self.starts[last]) + self.context_length
-        # Of the future's first step the covariates are read, and never the target.
-        targets, known, observed = self.layout.split(self.table[begin : end + 1, None])
-        since = Piece(targets, known, observed, batch.series[:1], end - begin, end - begin, after is None)
-        return batch._replace(
-            begins=after is None, since=since, origins=self.starts[batch.rows] + self.context_length - begin
-        )
-
-
-class SeriesLanes(Lanes):
-    """The training part of one series in lanes, as `Piece`s.
-
-    Args:
-        table: (steps, columns) of float32: that part.
-        layout: of its columns.
-        lanes, length, history, rank, world_size: see `Lanes`.
-    """
-
-    def __init__(
-        self, table: Tensor, layout: Layout, lanes: int, length: int, history: int, rank: int, world_size: int
-    ) -> None:
-        super().__init__(len(table), lanes, length, history, True, rank, world_size)
-        self.table = table
-        self.layout = layout
-
-    def window(self, begin: int, position: int, end: int, advance: int) -> Piece:
-        block = torch.stack([self.table[start + begin : start + end + 1] for start, _ in self.bounds], dim=1)
-        rows = torch.arange(self.first_lane, self.first_lane + len(self.bounds))
-        return Piece(
-            *self.layout.split(block), rows, end - position, advance, position == 0, self.first_lane, self.lanes
-        )
-
-
-def check_order(one: RawSeries, told: str) -> None:
-    """Are there rows, and do their times increase?
-
-    Args:
-        one: a series.
-        told: what it is called in messages.
-
-    Raises:
-        UserError: they do not.
-    """
-    if not len(one.times):
-        raise UserError(f"{told}: has no rows")
-    backwards = np.flatnonzero(np.diff(one.times.asi8) <= 0)
-    if len(backwards):
-        row = int(backwards[0]) + 1
-        if (one.times[:row] == one.times[row]).any():
-            of = f" of series {one.name}" if one.name else ""
-            hint = "" if one.name else "; if the file has several series, name their column by data.series"
-            raise UserError(f"{one.place(row)}: the time {one.times[row]}{of} stands there twice{hint}")
-        raise UserError(
-            f"{one.place(row)}: the time {one.times[row]} is before that of the row above: sort the rows by time"
-        )
-
-
-def fill_grid(one: RawSeries, frequency: str, told: str) -> tuple[pd.DatetimeIndex, np.ndarray, np.ndarray]:
-    """A series on its regular grid.
-
-    Args:
-        one: a series whose times increase.
-        frequency: of the grid.
-        told: what it is called in messages.
-
-    Returns:
-        The grid's times; the values, (steps, columns), NaN where there was no row; and the step of each row.
-
-    Raises:
-        UserError: a time that lies beside the grid, or most of the grid is empty.
-    """
-    steps, count = place_on_grid(one.times, frequency, one.place)
-    if count > 2 * len(one.times) + 10:
-        raise UserError(
-            f"{told}: has {len(one.times):,} of the {count:,} steps that a frequency of {frequency} has in its time: set "
-            "data.frequency to the right one"
-        )
-    values = np.full((count, one.values.shape[1]), np.nan)
-    values[steps] = one.values
-    return pd.date_range(one.times[0], periods=count, freq=frequency), values, steps
 
 
 class SeriesData(Data):
@@ -556,12 +183,7 @@ class SeriesData(Data):
         centres, scales, errors = [], [], []
         for one in grids:
             train = one.values[: one.borders[0]]
-            seen = np.isfinite(train).sum(axis=0)
-            total = np.where(seen, seen, 1)
-            centre = np.nansum(train, axis=0) / total
-            scale = np.sqrt(np.nansum((train - centre) ** 2, axis=0) / total)
-            # What does not move has no scale of its own.
-            scale = np.where(scale > 1e-9 * np.maximum(np.abs(centre), 1e-9), scale, 1.0)
+            centre, scale = centre_and_scale(train)
             if not self.standardize:
                 centre[:targets], scale[:targets] = 0, 1
             lag = min(season, max(1, len(train) - 1))
@@ -572,13 +194,8 @@ class SeriesData(Data):
             scales.append(scale)
         # Covariates mean the same in every series: one scale for all of them.
         together = np.concatenate([one.values[: one.borders[0], targets:] for one in grids])
-        if together.size:
-            seen = np.maximum(np.isfinite(together).sum(axis=0), 1)
-            centre = np.nansum(together, axis=0) / seen
-            scale = np.sqrt(np.nansum((together - centre) ** 2, axis=0) / seen)
-            scale = np.where(scale > 1e-9 * np.maximum(np.abs(centre), 1e-9), scale, 1.0)
-            for index in range(len(grids)):
-                centres[index][targets:], scales[index][targets:] = centre, scale
+        for index in range(len(grids)):
+            centres[index][targets:], scales[index][targets:] = centre_and_scale(together)
         return SeriesSpec(
             self.time,
             self.series,

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from unroll.data.series import Columns, RawSeries, SeriesData
+from unroll.data.grid_series import RawSeries
+from unroll.data.series import SeriesData
+from unroll.data.series_spec import Columns
 from unroll.data.tables import columns_of, read_rows, unit
 from unroll.data.time_grid import parse_times
 from unroll.errors import UsageError, UserError

@@ -6,7 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unroll.data.series import SeriesData, WindowBatches
+from unroll.data.base import SPLITS
+from unroll.data.series import SeriesData
+from unroll.data.windows import WindowBatches
+from unroll.distributions import Draws, Gaussian
 from unroll.forecast_scores import ForecastScores, Units
 from unroll.models.forecaster import Forecast
 
@@ -131,6 +134,40 @@ def simple_forecasts(
                 scores.update(Forecast(point, paths), y, Units(*(unit[batch.series] for unit in units)))
             found[method.name][split] = scores
     return found
+
+
+def best_possible(
+    data: SeriesData, splits: str, units: Units, samples: int, seed: int, is_distribution: bool
+) -> ForecastScores | None:
+    """Where the data is generated: what a forecast would score that knows all there is to know. None elsewhere.
+
+    Args:
+        data: see `SeriesData.ideal`.
+        splits: one, or several joined by +.
+        units: of each series, (series, targets).
+        samples: paths, drawn from what is known.
+        seed: of the paths.
+        is_distribution: whether it is to have paths.
+    """
+    ideals = [data.ideal(split) for split in sorted(data.named_splits(splits), key=SPLITS.index)]
+    if any(ideal is None for ideal in ideals):
+        return None
+    mean, std = (
+        torch.from_numpy(np.concatenate([part[index] for part in ideals if part is not None])) for index in (0, 1)
+    )
+    scores = ForecastScores(data.spec.prediction_length, is_distribution)
+    scores.set_dtype(torch.float64)
+    paths = torch.arange(samples)[:, None, None]
+    for batch in data.eval_dataloader(splits):
+        mu, sigma = (part[batch.rows].transpose(0, 1).float() for part in (mean, std))
+        targets = torch.arange(mu.shape[-1])
+        drawn = [
+            Gaussian().draw((mu[t], sigma[t]), Draws(seed, paths, batch.rows[None, :, None], t, targets))
+            for t in range(len(mu))
+        ]
+        forecast = Forecast(mu, torch.stack(drawn, dim=1) if is_distribution else None)
+        scores.update(forecast, batch.future(len(mu)), Units(*(table[batch.series] for table in units)))
+    return scores
 
 
 def filled(context: Tensor) -> Tensor:

@@ -12,33 +12,29 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.optim import Optimizer
 
-from unroll.data.base import SPLITS, Data
-from unroll.data.series import Piece, SeriesData, SeriesSpec, Windows
-from unroll.distributions import Draws, Gaussian, OutputName, make_output
+from unroll.data.base import Data
+from unroll.data.series import SeriesData
+from unroll.data.series_lanes import Piece
+from unroll.data.series_spec import SeriesSpec
+from unroll.data.windows import Windows
+from unroll.distributions import OutputName, make_output
 from unroll.errors import UsageError
 from unroll.forecast_scores import ForecastScores, Units, quantiles, score_names
 from unroll.forecasting import add_forecasting_arguments, forecast_file
-from unroll.insight.forecasts import (
-    TABLE_LEVELS,
-    Fan,
-    draw_calibration,
-    draw_fans,
-    draw_horizon,
-    write_horizon,
-)
-from unroll.insight.simple_forecasts import simple_forecasts
-from unroll.models.forecaster import Autoregressive, Channels, Encoded, Forecast, Normalization, Segments
+from unroll.insight.backtest import write_backtest
+from unroll.insight.forecasts import TABLE_LEVELS, draw_calibration, draw_horizon, write_horizon
+from unroll.insight.simple_forecasts import best_possible, simple_forecasts
+from unroll.models.autoregressive import Autoregressive
+from unroll.models.forecaster import Channels, Encoded, Normalization
+from unroll.models.segments import Segments
 from unroll.recurrent import Recurrent
 from unroll.schedule import Schedulers
 from unroll.schema import Probability
 from unroll.state import State
 from unroll.tasks.base import Loss, Task
 from unroll.truncation import Truncation
-from unroll.writing import write_csv
 
 _VALUES_AT_ONCE = 20_000_000  # of sample paths that are scored together
-_FANS = 6  # forecasts that are drawn
-_ROWS = 200_000  # of the table of the backtest, at most
 
 
 class Forecasting(Task):
@@ -239,35 +235,12 @@ class Forecasting(Task):
             units = Units(*tables)
             found = simple_forecasts(data, [splits], units, is_distribution)
             self._references[splits] = {name: scores[splits] for name, scores in found.items()}
-            floor = self._floor(data, splits, units)
-            if floor is not None:
-                self._references[splits]["floor"] = floor
+            ideal = best_possible(data, splits, units, self.samples, self.noise_seed + 1, is_distribution)
+            if ideal is not None:
+                self._references[splits]["floor"] = ideal
             for scores in self._references[splits].values():
                 scores.compute()
         return self._references[splits]
-
-    def _floor(self, data: SeriesData, splits: str, units: Units) -> ForecastScores | None:
-        ideals = [data.ideal(split) for split in sorted(data.named_splits(splits), key=SPLITS.index)]
-        if any(ideal is None for ideal in ideals):
-            return None
-        mean, std = (
-            torch.from_numpy(np.concatenate([part[index] for part in ideals if part is not None])) for index in (0, 1)
-        )
-        scores = ForecastScores(self.spec.prediction_length, self.model.output.is_distribution)
-        scores.set_dtype(torch.float64)
-        paths = torch.arange(self.samples)[:, None, None]
-        for batch in data.eval_dataloader(splits):
-            mu, sigma = (part[batch.rows].transpose(0, 1).float() for part in (mean, std))
-            targets = torch.arange(mu.shape[-1])
-            drawn = [
-                Gaussian().draw(
-                    (mu[t], sigma[t]), Draws(self.noise_seed + 1, paths, batch.rows[None, :, None], t, targets)
-                )
-                for t in range(len(mu))
-            ]
-            forecast = Forecast(mu, torch.stack(drawn, dim=1) if scores.is_distribution else None)
-            scores.update(forecast, batch.future(len(mu)), Units(*(table[batch.series] for table in units)))
-        return scores
 
     def report(self, data: Data, splits: str, folder: Path, loggers: Sequence[Logger]) -> list[str]:
         data = cast(SeriesData, data)
@@ -280,62 +253,12 @@ class Forecasting(Task):
             draw_calibration(self.scores, pictures["calibration"])
         tables = folder / "evaluation"
         write_horizon(lines, tables / f"{splits}_horizon.csv")
-        self._backtest(data, splits, tables / f"{splits}_backtest.csv", pictures["forecasts"])
+        write_backtest(self, data, splits, self.stride, tables / f"{splits}_backtest.csv", pictures["forecasts"])
         for logger in loggers:
             if isinstance(logger, WandbLogger):
                 for title, picture in pictures.items():
                     logger.log_image(f"{splits}/{title}", [str(picture)])
         return [f"{splits:<10} {folder}/evaluation/{splits}_backtest.csv, {splits}_horizon.csv; figures/"]
-
-    def _backtest(self, data: SeriesData, splits: str, table: Path, picture: Path) -> None:
-        """Forecasts from origins that lie `stride` apart: as a table, and a few of them drawn."""
-        loader = data.eval_dataloader(splits)
-        steps, context = self.spec.prediction_length, self.spec.context_length
-        names = self.spec.columns.targets
-        chosen = [0]
-        for row in range(1, len(loader.starts)):
-            apart = int(loader.starts[row] - loader.starts[chosen[-1]])
-            if apart >= (self.stride or steps) or loader.series[row] != loader.series[chosen[-1]]:
-                chosen.append(row)
-        if self.stride is None:
-            at_most = max(1, _ROWS // (steps * len(names)))
-            chosen = chosen[:: -(-len(chosen) // at_most)]
-        drawn = {chosen[index] for index in np.linspace(0, len(chosen) - 1, min(_FANS, len(chosen))).astype(int)}
-        several = len(self.spec.names) > 1
-        header = [*(["series"] if several else []), "origin", "time", "target", "value", "mean"]
-        header += [str(level) for level in TABLE_LEVELS] if self.scores.is_distribution else []
-        rows: list[list[object]] = []
-        fans: list[Fan] = []
-        state: State | None = None
-        for begin in range(0, len(chosen), 64):
-            some = np.array(chosen[begin : begin + 64])
-            batch = loader.windows(some, chosen[begin - 1] if begin else None)
-            mean, spread, state = self.forecast(batch, state)
-            truth = self.in_unit(batch.targets, batch)
-            for index, row in enumerate(some.tolist()):
-                times = data.times(int(loader.starts[row]), context + steps)
-                series = self.spec.names[int(batch.series[index])]
-                for target, name in enumerate(names):
-                    bands = None if spread is None else spread[:, :, index, target]
-                    rows += [
-                        [
-                            *([series] if several else []),
-                            times[context - 1],
-                            times[context + t],
-                            name,
-                            _written(truth[context + t, index, target]),
-                            _written(mean[t, index, target]),
-                            *([] if bands is None else map(_written, bands[:, t])),
-                        ]
-                        for t in range(steps)
-                    ]
-                if row in drawn:
-                    shown = len(fans) % len(names)  # another target in each
-                    title = " ".join(part for part in (series, names[shown]) if part)
-                    bands = None if spread is None else spread[:, :, index, shown]
-                    fans.append(Fan(title, times, truth[:, index, shown], mean[:, index, shown], bands))
-        write_csv(table, header, rows)
-        draw_fans(fans, picture)
 
     def forecast(
         self, windows: Windows, state: State | None = None
@@ -376,7 +299,3 @@ class Forecasting(Task):
 
     def predict(self, options: argparse.Namespace) -> None:
         forecast_file(self, options)
-
-
-def _written(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.6g}"

@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from unroll.data.series import Columns, RawSeries, SeriesData
+from unroll.data.grid_series import RawSeries
+from unroll.data.series import SeriesData
+from unroll.data.series_spec import Columns
 from unroll.errors import UsageError
 
 _BEGIN = "2021-01-01"
