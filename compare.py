@@ -31,7 +31,7 @@ def main() -> None:
     )
     options = parser.parse_args()
 
-    from unroll.review import review  # after --help: it takes a second to load
+    from unroll.comparison.review import review  # after --help: it takes a second to load
 
     review(options.folders, options.output)
 

@@ -13,7 +13,9 @@ from omegaconf.errors import OmegaConfBaseException
 from unroll.composing import CONF, check_overrides, explained, help_text, named_packages, prepare_resume, write_config
 from unroll.errors import UserError, door
 from unroll.runs import FAILURE, await_config, job_command, later_process
-from unroll.sweep import Terminated, discard_unbegun, interrupted, job_folders, prepare_sweep, run_job, watched
+from unroll.sweep.begin import discard_unbegun, interrupted, prepare_sweep
+from unroll.sweep.job import Terminated, run_job
+from unroll.sweep.watch import job_folders, watched
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
@@ -81,7 +83,7 @@ def sweep(arguments: list[str]) -> None:
         finally:
             discard_unbegun(folder)
             if folder.exists():
-                from unroll.review import review  # takes a second to load
+                from unroll.comparison.review import review  # takes a second to load
 
                 review([folder])
         failed = [job for job in job_folders(folder) if (job / FAILURE).exists()]

@@ -46,8 +46,8 @@ from omegaconf import OmegaConf  # noqa: E402
 
 from unroll.building import build_data, build_task, make  # noqa: E402
 from unroll.composing import CONF  # noqa: E402
+from unroll.console import quiet  # noqa: E402
 from unroll.data.encoding import build_vocabulary  # noqa: E402
-from unroll.job import quiet  # noqa: E402
 from unroll.machine import keep_freed_memory  # noqa: E402
 from unroll.tasks.base import Task  # noqa: E402
 from unroll.training_log import TrainingLog  # noqa: E402

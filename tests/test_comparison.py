@@ -11,9 +11,11 @@ import pytest
 import yaml
 from conftest import composed, door
 
-from unroll.comparison import comparison_table, differences, differing, of_each_task, read_history, read_runs, rows_of
-from unroll.insight.comparisons import frontier
-from unroll.review_page import write_review_page
+from unroll.comparison.page import write_review_page
+from unroll.comparison.pictures import frontier
+from unroll.comparison.rows import differences, differing, of_each_task, rows_of
+from unroll.comparison.run import read_history, read_runs
+from unroll.comparison.tables import comparison_table
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
 

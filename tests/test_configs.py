@@ -14,7 +14,7 @@ from unroll.building import build_data, build_task, check, data_options, make
 from unroll.composing import CONF, groups
 from unroll.data.encoding import Vocabulary
 from unroll.errors import UsageError
-from unroll.job import _build_trainer
+from unroll.trainer import build_trainer
 
 OPTIONS = [(group, option) for group, options in groups().items() for option in options]
 # What has no default because only a user can know it.
@@ -61,7 +61,7 @@ def test_trainers_build(option, tmp_path):
     config = composed(f"trainer={option}")
     check(config)
     if config["trainer"]["accelerator"] in ("auto", "cpu"):
-        _build_trainer(config, tmp_path)
+        build_trainer(config, tmp_path)
 
 
 def test_every_option_says_what_it_is():

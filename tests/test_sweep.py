@@ -18,7 +18,7 @@ from conftest import ROOT, SMALL, composed, door
 from unroll.checkpoint import read_checkpoint
 from unroll.job import run
 from unroll.runs import is_locked, locked
-from unroll.search import was_pruned
+from unroll.sweep.search import was_pruned
 
 REST = [item for item in SMALL if not item.startswith("truncation")]
 REST += [
@@ -70,21 +70,21 @@ DDP = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu"]
 in_proc = pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the processes of a sweep in /proc")
 
 
-def kill(sweep: subprocess.Popen[bytes], folder: Path) -> None:
-    """All of it at once."""
+def kill_in_job(job: Path, *arguments: str) -> None:
+    """Start a sweep, and kill all of it at once when a job has its first checkpoint."""
+    sweep = start(*arguments, f"hydra.sweep.dir={job.parent}")
+    until((job / "checkpoints/last.ckpt").exists)
     for process in family(sweep.pid):
         os.kill(process, signal.SIGKILL)
     sweep.wait()
-    until(lambda: not any(is_locked(job) for job in folder.iterdir()))
+    until(lambda: not any(is_locked(one) for one in job.parent.iterdir()))
+    assert not (job / "summary.json").exists()
 
 
 @in_proc
 def test_a_sweep_that_was_killed_goes_on_to_what_it_would_have_been(tmp_path):
     folder = tmp_path / "sweep"
-    sweep = start("truncation=k8,full,k16", *REST, f"hydra.sweep.dir={folder}")
-    until((folder / "2/checkpoints/last.ckpt").exists)
-    kill(sweep, folder)
-    assert not (folder / "2/summary.json").exists()
+    kill_in_job(folder / "2", "truncation=k8,full,k16", *REST)
     before = (folder / "0/summary.json").stat().st_mtime_ns
     result = door("train.py", "-m", f"resume={folder}")
     assert result.returncode == 1
@@ -107,15 +107,11 @@ def test_a_sweep_that_was_killed_goes_on_to_what_it_would_have_been(tmp_path):
 @in_proc
 def test_a_sweep_of_two_jobs_at_once_with_two_processes_each_goes_on_to_the_same_bits(tmp_path):
     folder = tmp_path / "sweep"
-    ddp = ["trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu"]
-    sweep = start("launcher=parallel", "truncation=k8,k16", *REST, *ddp, f"hydra.sweep.dir={folder}")
-    until((folder / "1/checkpoints/last.ckpt").exists)
-    kill(sweep, folder)
-    assert not (folder / "1/summary.json").exists()
+    kill_in_job(folder / "1", "launcher=parallel", "truncation=k8,k16", *REST, *DDP)
     result = door("train.py", "-m", f"resume={folder}")
     assert result.returncode == 0, result.stderr
     alone = tmp_path / "alone"
-    result = door("train.py", *REST, *ddp, "truncation=k16", "test=false", f"hydra.run.dir={alone}")
+    result = door("train.py", *REST, *DDP, "truncation=k16", "test=false", f"hydra.run.dir={alone}")
     assert result.returncode == 0, result.stderr
     assert metrics(folder / "1") == metrics(alone)
     ours, theirs = (read_checkpoint(path / "checkpoints/last.ckpt")["state_dict"] for path in (folder / "1", alone))
@@ -211,9 +207,7 @@ def test_two_processes_do_not_write_one_folder(tmp_path):
 def test_a_search_that_was_killed_has_the_trials_that_were_asked_for(tmp_path):
     folder = tmp_path / "search"
     space = ["model=rnn,gru", "optimizer.lr=interval(1e-4,1e-2)", "truncation=k8"]
-    sweep = start("sweep=optuna", "sweep.trials=2", *space, *REST, f"hydra.sweep.dir={folder}")
-    until((folder / "1/checkpoints/last.ckpt").exists)
-    kill(sweep, folder)
+    kill_in_job(folder / "1", "sweep=optuna", "sweep.trials=2", *space, *REST)
     result = door("train.py", "-m", f"resume={folder}")
     assert result.returncode == 0, result.stderr
     study = optuna.load_study(study_name="search", storage=f"sqlite:///{folder}/optuna.db")

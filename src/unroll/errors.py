@@ -36,6 +36,11 @@ _OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.
 }
 
 
+def one_line(error: BaseException) -> str:
+    """What a library's error says, for a message of ours."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def door(main: Callable[[], None]) -> None:
     """Run a command line's `main`; end with one line on standard error and an exit code instead of a traceback.
 

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from unroll.building import build_data, load_spec
 from unroll.checkpoint import AtomicCheckpointIO
-from unroll.errors import UsageError, UserError
-from unroll.job import quiet
+from unroll.console import quiet
+from unroll.errors import UsageError, UserError, one_line
 from unroll.machine import free_speed
 from unroll.runs import load, read_config
 from unroll.summary import for_json, measured, score_tables, short_name
@@ -67,7 +67,7 @@ def evaluate(
             enable_model_summary=False,
         )
     except MisconfigurationException as error:
-        raise UsageError(f"--device {device}: {' '.join(str(error).split())}") from None
+        raise UsageError(f"--device {device}: {one_line(error)}") from None
     trainer.test(task, dataloaders=data.eval_dataloader(split), verbose=False)
     metrics = {name.removeprefix("test/"): value for name, value in measured(trainer).items()}
     name = split if checkpoint == "best" else f"{split}-{Path(checkpoint).stem}"

@@ -5,10 +5,8 @@ The same in a sweep, under DDP (each process comes through here) and on resuming
 
 import argparse
 import json
-import logging
 import os
 import sys
-import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -16,28 +14,22 @@ from typing import Any, cast
 import lightning
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.accelerators import CPUAccelerator
-from lightning.pytorch.loggers import Logger, WandbLogger
-from lightning.pytorch.utilities import rank_zero_only
-from pydantic import PositiveFloat, PositiveInt
+from lightning.pytorch.loggers import WandbLogger
 
-from unroll.building import build_data, build_task, check, load_spec, make
-from unroll.checkpoint import AtomicCheckpointIO, read_checkpoint
+from unroll.building import build_data, build_task, check, load_spec
+from unroll.checkpoint import read_checkpoint
+from unroll.console import log, log_to, quiet
 from unroll.data.base import Data
-from unroll.errors import UsageError, UserError, did_you_mean, door
+from unroll.errors import UsageError, UserError, did_you_mean, door, one_line
 from unroll.machine import free_speed
 from unroll.metrics_csv import MetricsCSV
-from unroll.pruning import Pruning
 from unroll.recurrent import Recurrent
-from unroll.runs import CONFIG, PROGRESS, SUMMARY, checkpoint_path, discard, load_weights, locked, read_config
-from unroll.schema import check_value
-from unroll.search import database
+from unroll.runs import CONFIG, SUMMARY, checkpoint_path, discard, load_weights, locked, read_config
 from unroll.summary import budget, finish, parameters
 from unroll.tasks.base import Task
-from unroll.training_log import ProgressBar, TrainingLog
+from unroll.trainer import build_loggers, build_trainer, check_optimizer, rank
+from unroll.training_log import TrainingLog
 from unroll.trust import check_trusted
-
-log = logging.getLogger("unroll")
 
 
 class Interrupted(UserError):
@@ -70,7 +62,7 @@ def run(folder: Path, trust: list[str] | None = None) -> None:
     config = read_config(folder)
     if trust is not None:
         check_trusted(config, trust, str(folder / CONFIG))
-    if _rank():
+    if rank():
         _run(config, folder)
         return
     with locked(folder, "a run"):
@@ -94,7 +86,7 @@ def _run(config: dict[str, Any], folder: Path) -> None:
     if trainer.is_global_zero:
         if not resumed:
             data.save_spec(folder)
-        _log_to(folder / "train.log")
+        log_to(folder / "train.log")
     title = f"{_title(config)}: {parameters(task):,} parameters, {_paths(task, trainer)} path over time"
     for line in [title, f"settings: {settings}", *described]:
         log.info(line)
@@ -105,7 +97,7 @@ def _run(config: dict[str, Any], folder: Path) -> None:
             return
         if trainer.is_global_zero:
             (folder / SUMMARY).unlink()  # of a shorter run
-    trainer.loggers = [MetricsCSV(folder / "metrics.csv"), *_loggers(config, folder)]
+    trainer.loggers = [MetricsCSV(folder / "metrics.csv"), *build_loggers(config, folder)]
     finished = False
     try:
         trainer.fit(task, data, ckpt_path=last, weights_only=True)
@@ -115,12 +107,12 @@ def _run(config: dict[str, Any], folder: Path) -> None:
         if training_log.begun:
             raise
         _discard_unbegun(config, folder, fresh)
-        raise error if isinstance(error, UserError) else UsageError(_one_line(error)) from None
+        raise error if isinstance(error, UserError) else UsageError(one_line(error)) from None
     except SystemExit:  # Lightning's answer to Ctrl-C
         goes_on = f"`python train.py resume={folder}` goes on"
         raise Interrupted(f"interrupted after step {trainer.global_step}; {goes_on}") from None
     finally:
-        _finish(trainer, finished)
+        _close(trainer, finished)
 
 
 def _build(
@@ -143,30 +135,13 @@ def _build(
         load_weights(task, read_checkpoint(path), path)
     elif not resumed:
         told += task.begin(data)
-    trainer, training_log = _build_trainer(config, folder)
-    _try_optimizer(config)
+    trainer, training_log = build_trainer(config, folder)
+    check_optimizer(config)
     measured = [f"val/{name}" for name in task.evaluation_metrics]
     if config["watch"]["metric"] not in measured:
         metric = config["watch"]["metric"]
         raise UsageError(f"watch.metric={metric}: is not measured; {did_you_mean(metric, measured)}")
     return data, task, trainer, training_log, told
-
-
-def _try_optimizer(config: dict[str, Any]) -> None:
-    """Its own checks of ranges are made when it is built, which Lightning does once all else has begun."""
-    clipped = config["trainer"]["gradient_clip_val"] is not None
-    if config["optimizer"].get("fused") and clipped and config["trainer"]["precision"] == "16-mixed":
-        raise UsageError("optimizer.fused=true: its gradients cannot be clipped in 16-mixed: add optimizer.fused=false")
-    try:
-        optimizer = make(config["optimizer"], params=[torch.nn.Parameter(torch.zeros(1))])
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"optimizer: {_one_line(error)}") from None
-    make(config["schedule"], optimizer=optimizer, total_steps=_total_steps(config))
-
-
-def _total_steps(config: dict[str, Any]) -> int | None:
-    limited = config["trainer"]["max_steps"] != -1 or config["trainer"]["max_epochs"] != -1
-    return 1 if limited else None
 
 
 def _discard_unbegun(config: dict[str, Any], folder: Path, fresh: bool) -> None:
@@ -175,80 +150,12 @@ def _discard_unbegun(config: dict[str, Any], folder: Path, fresh: bool) -> None:
         discard(folder)
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _build_trainer(config: dict[str, Any], folder: Path) -> tuple[lightning.Trainer, TrainingLog]:
-    training_log = TrainingLog()
-    callbacks = {name: make(node) for name, node in config["callbacks"].items() if node is not None}
-    for name in ("best", "last"):
-        if name not in callbacks:
-            raise UsageError(f"callbacks.{name} cannot be left out: evaluation and resuming rest on it")
-    if config["trainer"]["max_steps"] == 0 or config["trainer"]["max_epochs"] == 0:
-        raise UsageError(
-            "this run would end before it begins: give trainer.max_steps or trainer.max_epochs more than 0"
-        )
-    for key in ("log_every_n_steps", "accumulate_grad_batches"):
-        check_value(f"trainer.{key}", config["trainer"][key], PositiveInt)
-    check_value("trainer.val_check_interval", config["trainer"]["val_check_interval"], PositiveFloat)
-    progress = folder / PROGRESS if config["choices"]["sweep"] else None
-    if progress is not None and database(folder.absolute().parent).exists():
-        callbacks["pruning"] = Pruning(
-            folder, config["watch"]["metric"], config["sweep"]["pruner"], config["sweep"]["startup"]
-        )
-    bar = ProgressBar(training_log, config["watch"]["metric"], progress)
-    try:
-        trainer = make(
-            config["trainer"],
-            default_root_dir=folder,
-            callbacks=[training_log, bar, *callbacks.values()],
-            logger=False,
-            plugins=[AtomicCheckpointIO()],
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,  # our streams share themselves out; Lightning's sampler would shuffle them
-        )
-    except Exception as error:  # of many kinds: all that went in is the user's choice
-        if "No supported gpu backend" in str(error):
-            raise UsageError(
-                "trainer.accelerator=gpu: there is no GPU here; take trainer=auto or trainer=cpu"
-            ) from None
-        raise UsageError(f"trainer: {_one_line(error)}") from None
-    if config["trainer"]["precision"] == "16-mixed" and isinstance(trainer.accelerator, CPUAccelerator):
-        raise UsageError("trainer.precision=16-mixed: a CPU does not train in float16; take bf16-mixed or 32-true")
-    if trainer.max_steps == -1 and trainer.max_epochs == -1 and config["trainer"]["max_time"] is None:
-        raise UsageError("this run would never end: set trainer.max_steps, trainer.max_epochs or trainer.max_time")
-    return trainer, training_log
-
-
-def _loggers(config: dict[str, Any], folder: Path) -> list[Logger]:
-    if "_target_" not in config["logger"] or _rank():
-        return []
-    choices = config["choices"]
-    logger = make(
-        config["logger"],
-        folder=folder,
-        config=config,
-        name=f"{choices['model']}-{choices['truncation']}-{choices['data']}-s{config['seed']}",
-        tags=[choices[group] for group in ("task", "data", "model", "truncation")],
-        group=choices["sweep"],
-    )
-    return [] if logger is None else [logger]
-
-
 def _record_failure(config: dict[str, Any], folder: Path, error: Exception) -> None:
     """W&B shows a job of a sweep that was refused as failed, and why."""
     with suppress(Exception):  # the config itself may be what is wrong
-        for logger in _loggers(config, folder):
-            cast(WandbLogger, logger).experiment.summary["error"] = _one_line(error)
+        for logger in build_loggers(config, folder):
+            cast(WandbLogger, logger).experiment.summary["error"] = one_line(error)
             cast(WandbLogger, logger).experiment.finish(exit_code=1)
-
-
-def _rank() -> int:
-    """This process's number among those of the run, before any of them has met the others."""
-    return cast(int, rank_zero_only.rank)  # type: ignore[attr-defined]  # set by Lightning from the environment
 
 
 def _spec_of(source: Path, config: dict[str, Any]) -> Any:
@@ -277,39 +184,14 @@ def _paths(task: Task, trainer: lightning.Trainer) -> str:
     return " and ".join(dict.fromkeys(stack.path(like, lengths) for stack in stacks))
 
 
-def quiet() -> None:
-    """Leave out what libraries say that is of no use to a user."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    # A loader of ours reads windows from a memory map in microseconds: workers would only slow it down.
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
-    warnings.filterwarnings(
-        "ignore", message=".*is smaller than the logging interval.*"
-    )  # the steps of all epochs count
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
-    warnings.filterwarnings(
-        "ignore", message=".*recommended to use `self.log.*sync_dist=True.*"
-    )  # ours are global already
-    warnings.filterwarnings("ignore", message=".*AMP with fp16 is not supported on CPU.*")  # refused
-    warnings.filterwarnings("ignore", message=".*You're resuming from a checkpoint that ended.*")
-
-
-def _log_to(path: Path) -> None:
-    log.setLevel(logging.INFO)
-    terminal = logging.StreamHandler(sys.stdout)
-    file = logging.FileHandler(path, encoding="utf-8")
-    file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-    log.handlers = [terminal, file]
-
-
-def _finish(trainer: lightning.Trainer, finished: bool) -> None:
+def _close(trainer: lightning.Trainer, finished: bool) -> None:
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
             import wandb
 
             error = sys.exception()
             if error is not None:
-                logger.experiment.summary["error"] = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                logger.experiment.summary["error"] = f"{type(error).__name__}: {one_line(error)}"
             offline = logger.experiment.settings._offline
             wandb.finish(exit_code=0 if finished else 1)
             if offline:

@@ -52,7 +52,7 @@ class OptunaSweeper(Sweeper):
             UserError: Optuna is not installed, or a setting is none of its.
         """
         from unroll.errors import UsageError, UserError
-        from unroll.search import make_pruner, storage_of
+        from unroll.sweep.search import make_pruner, storage_of
 
         try:
             import optuna
@@ -104,7 +104,7 @@ class OptunaSweeper(Sweeper):
     def _run(self, study: Any, trials: "Sequence[Trial | FrozenTrial]", fixed: list[str]) -> None:
         import optuna
 
-        from unroll.search import was_pruned
+        from unroll.sweep.search import was_pruned
 
         batch = [[*fixed, *(f"{key}={value}" for key, value in trial.params.items())] for trial in trials]
         returned = self.jobs.launch(batch, initial_job_idx=trials[0].number)

@@ -5,7 +5,7 @@ from pathlib import Path
 import lightning
 from lightning.pytorch.callbacks import Callback
 
-from unroll.search import PRUNED, make_pruner, storage_of
+from unroll.sweep.search import PRUNED, make_pruner, storage_of
 
 
 class Pruning(Callback):

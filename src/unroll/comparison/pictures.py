@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from unroll.comparison import Run, rows_of
+from unroll.comparison.rows import rows_of
+from unroll.comparison.run import Run
 from unroll.insight.pictures import COLOURS, GREY, MARKERS, new_figure, save_figure
 
 _LINES = 12  # in one picture, at most; the best

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from unroll.comparison import Run, differing, flat_config, of_each_task, rows_of
+from unroll.comparison.rows import differing, flat_config, of_each_task, rows_of
+from unroll.comparison.run import Run
 from unroll.writing import written_whole
 
 _POINTS = 200  # of a curve
 _SAMPLE = 2_000  # characters
-_TEMPLATE = Path(__file__).with_name("review_page.html")
+_TEMPLATE = Path(__file__).with_name("page.html")
 
 
 def write_review_page(runs: Sequence[Run], title: str, told: str, path: Path) -> None:

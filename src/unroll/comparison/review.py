@@ -5,19 +5,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from unroll.comparison import (
-    Run,
-    comparison_table,
-    differing,
-    of_each_task,
-    pair_tables,
-    read_history,
-    read_runs,
-    table_of_runs,
-)
-from unroll.insight.comparisons import draw_curves, draw_frontier, draw_heat_map
+from unroll.comparison.page import write_review_page
+from unroll.comparison.pictures import draw_curves, draw_frontier, draw_heat_map
+from unroll.comparison.rows import differing, of_each_task
+from unroll.comparison.run import Run, read_history, read_runs
+from unroll.comparison.tables import comparison_table, pair_tables, table_of_runs
 from unroll.insight.difficulty import draw_difficulty, read_difficulty
-from unroll.review_page import write_review_page
 from unroll.writing import write_csv
 
 

@@ -1,0 +1,101 @@
+"""Runs side by side, on the terminal and in a file."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from unroll.comparison.rows import differences, differing, rows_of
+from unroll.comparison.run import Run
+from unroll.durations import clock
+
+
+def comparison_table(runs: Sequence[Run]) -> Table:
+    """A line for each choice, the best first and marked: the watched metric, size, speed and time."""
+    rows = rows_of(runs)
+    table = Table(box=box.SIMPLE)
+    table.add_column("choices", overflow="fold")
+    units = sorted({run.summary["throughput"]["unit"] for run in runs if run.summary})
+    table.add_column(runs[0].metric, justify="right", no_wrap=True)
+    for heading in ("parameters", " ".join(units) or "throughput", "training", "runs"):
+        table.add_column(heading, justify="right", overflow="fold")
+    for row in rows:
+        states = [run.state for run in row.runs]
+        told = ", ".join(
+            f"{states.count(state)} {state}" if len(states) > 1 else state
+            for state in ("failed", "running", "unfinished")
+            if state in states
+        )
+        if row.values:
+            value = f"{row.mean:.4f}" + ("" if math.isnan(row.spread) else f" ± {row.spread:.4f}")
+        else:
+            value = "nan" if "finished" in states else told
+        named = ", ".join(run.name for run in row.runs[:4]) + (", ..." if len(row.runs) > 4 else "")
+        table.add_row(
+            row.title or row.runs[0].name,
+            value,
+            _whole(row.average("parameters")),
+            _whole(row.average("throughput", "value")),
+            "" if math.isnan(row.average("train_seconds")) else clock(row.average("train_seconds")),
+            named + (f" ({told})" if told and row.values else ""),
+            style="bold" if row is rows[0] and row.values and len(rows) > 1 else None,
+        )
+    return table
+
+
+def _whole(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:,.0f}"
+
+
+def table_of_runs(runs: Sequence[Run]) -> tuple[list[str], list[list[Any]]]:
+    """Every run in a row: header and rows, for a CSV file."""
+    keys = differing(runs)
+    metrics = sorted({name for run in runs if run.summary for name in run.summary["metrics"]})
+    rest = ["parameters", "steps", "epochs", "train_seconds", "throughput", "unit", "device", "precision"]
+    header = ["run", "folder", "state", *keys, *metrics, *rest, "failure"]
+    rows = []
+    for run in runs:
+        summary = run.summary or {}
+        throughput = summary.get("throughput", {})
+        told = {**summary, "throughput": throughput.get("value"), "unit": throughput.get("unit")}
+        scores = summary.get("metrics", {})
+        rows.append(
+            [
+                run.name,
+                run.folder,
+                run.state,
+                *(run.setting(key) for key in keys),
+                *(scores.get(name) for name in metrics),
+                *(told.get(key) for key in rest),
+                run.failure,
+            ]
+        )
+    return header, rows
+
+
+def pair_tables(one: Run, two: Run) -> list[Table]:
+    """Two runs: what differs in their configs, and what in their results."""
+    configs = Table(title="config", box=box.SIMPLE)
+    results = Table(title="result", box=box.SIMPLE)
+    for table in (configs, results):
+        table.add_column("")
+        for run in (one, two):
+            table.add_column(run.name, overflow="fold", justify="right" if table is results else "left")
+    for key, ours, theirs in differences(one, two):
+        if key != "choices.sweep":
+            configs.add_row(key, ours, theirs)
+    summaries: list[dict[str, Any]] = [run.summary or {"metrics": {}} for run in (one, two)]
+    for name in dict.fromkeys(name for summary in summaries for name in summary["metrics"]):
+        results.add_row(name, *(_score(summary["metrics"].get(name)) for summary in summaries))
+    for name in ("parameters", "steps", "train_seconds"):
+        results.add_row(name, *(_score(summary.get(name)) for summary in summaries))
+    results.add_row("state", one.state, two.state)
+    return [configs, results]
+
+
+def _score(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) else ""
