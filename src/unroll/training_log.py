@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import Strategy
 from lightning.pytorch.utilities import rank_zero_only
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from torch.optim import Optimizer
 
 from unroll.durations import clock
 from unroll.metrics_csv import MetricsCSV
@@ -18,8 +19,11 @@ from unroll.tasks.base import Task
 
 
 class TrainingLog(Callback):
-    """Logs the mean training loss since the last time, the learning rate and the throughput, every
-    `trainer.log_every_n_steps` updates. Between those, nothing waits for the device.
+    """Logs the mean training loss since the last time, the learning rate, the norm of the gradient before it is clipped, and
+    the throughput, every `trainer.log_every_n_steps` updates. Between those, nothing waits for the device.
+
+    Each row, those of validations too, tells the seconds of training and how much of the task's unit was seen: what a curve
+    can be drawn against, beside the step.
 
     It is part of the checkpoint, so that a resumed run logs the same rows.
 
@@ -37,6 +41,7 @@ class TrainingLog(Callback):
         self.validated_at = -1
         self._sum = torch.zeros(())
         self._count = torch.zeros(())
+        self._gradient_norm = torch.zeros(())  # of the update that is logged next
         self._logged = (0.0, 0)  # seconds and seen at the last log
         self._mark = 0.0
         self._validating = False
@@ -71,6 +76,16 @@ class TrainingLog(Callback):
             self._validating = False
             self._mark = time.perf_counter()
 
+    def on_before_optimizer_step(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, optimizer: Optimizer
+    ) -> None:
+        if (trainer.global_step + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]  # set by a connector
+            gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
+            self._gradient_norm = torch.nn.utils.get_total_norm(gradients)
+            scaler = getattr(trainer.precision_plugin, "scaler", None)  # 16-mixed
+            if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+                self._gradient_norm /= scaler.get_scale()  # fused, it scales back itself, within its step
+
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -86,7 +101,8 @@ class TrainingLog(Callback):
         total, count = self._over_all_processes().tolist()  # waits for the device
         metrics = {f"train/{name}": value for name, value in pl_module.metrics(total / count).items()}
         metrics["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
-        metrics["train_seconds"] = self.seconds
+        metrics["gradient_norm"] = self._gradient_norm.item()
+        metrics.update(self._so_far(pl_module))
         seconds, seen = self.seconds - self._logged[0], self.seen - self._logged[1]
         metrics[f"{pl_module.unit}_per_second"] = seen / seconds
         for logger in trainer.loggers:
@@ -95,12 +111,17 @@ class TrainingLog(Callback):
         self._count.zero_()
         self._logged = (self.seconds, self.seen)
 
+    def _so_far(self, task: Task) -> dict[str, float]:
+        return {"train_seconds": self.seconds, task.unit: self.seen}
+
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._validating = True
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         # Lightning itself would log these under the step before.
+        assert isinstance(pl_module, Task)
         metrics = {name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
+        metrics.update(self._so_far(pl_module))
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=trainer.global_step)
         self.validated_at = trainer.global_step

@@ -1,0 +1,61 @@
+"""What training says of itself."""
+
+import csv
+
+import pytest
+import torch
+from conftest import SMALL, composed
+
+from unroll.checkpoint import read_checkpoint
+from unroll.job import run
+
+
+def rows(folder):
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+SGD = [
+    "optimizer=sgd",
+    "optimizer.lr=0.5",
+    "schedule=constant",
+    "schedule.warmup_steps=0",
+    "test=false",
+    "trainer.log_every_n_steps=1",
+]
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_logged_norm_is_that_of_the_gradient_before_it_is_clipped(tmp_path, accumulate):
+    # SGD moves the weights by lr times the gradient.
+    weights = []
+    for steps in (1, 2):
+        folder = tmp_path / str(steps)
+        clip = f"trainer.accumulate_grad_batches={accumulate}", "trainer.gradient_clip_val=null"
+        composed(*SMALL, *SGD, *clip, f"trainer.max_steps={steps}", folder=folder)
+        run(folder)
+        weights.append(read_checkpoint(folder / "checkpoints/last.ckpt")["state_dict"])
+    moved = [weights[1][name] - weight for name, weight in weights[0].items() if weight.is_floating_point()]
+    free = [float(row["gradient_norm"]) for row in rows(folder) if row["gradient_norm"]]
+    assert len(free) == 2
+    assert free[1] == pytest.approx(torch.nn.utils.get_total_norm(moved).item() / 0.5, rel=1e-4)
+    clip = f"trainer.accumulate_grad_batches={accumulate}", f"trainer.gradient_clip_val={free[0] / 2}"
+    composed(*SMALL, *SGD, *clip, "trainer.max_steps=1", folder=tmp_path / "clipped")
+    run(tmp_path / "clipped")
+    assert float(rows(tmp_path / "clipped")[0]["gradient_norm"]) == free[0]
+
+
+def test_every_row_says_how_much_was_seen_and_in_which_time(tmp_path):
+    composed(*SMALL, "trainer.max_steps=10", "trainer.val_check_interval=7", "test=false", folder=tmp_path / "run")
+    run(tmp_path / "run")
+    found = rows(tmp_path / "run")
+    assert [(row["step"], bool(row["val/bpc"])) for row in found] == [
+        ("5", False),
+        ("7", True),
+        ("10", False),
+        ("10", True),
+    ]
+    assert [float(row["characters"]) for row in found] == [4 * 16 * int(row["step"]) for row in found]
+    seconds = [float(row["train_seconds"]) for row in found]
+    assert seconds == sorted(seconds)
+    assert seconds[0] > 0
