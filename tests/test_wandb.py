@@ -4,32 +4,107 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import SMALL, door
+import yaml
+from conftest import ROOT, SMALL, door
+from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
+from wandb.sdk.lib.config_util import save_config_file_from_dict
 
 from unroll import wandb_logger
 
 RUN = [item for item in SMALL if not item.startswith("logger")]
 
 
-def test_a_run_is_kept_offline_with_its_config_and_metrics(tmp_path):
-    folder = tmp_path / "run"
-    began = time.monotonic()
-    result = door(
-        "train.py", *RUN, "trainer.max_steps=10", f"hydra.run.dir={folder}", WANDB_API_KEY="x" * 40, HOME=str(tmp_path)
-    )
-    assert result.returncode == 0, result.stderr
-    assert time.monotonic() - began < 60
-    assert "does not answer: W&B records this run offline" in result.stderr or "W&B online" in result.stderr
+def records(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """What W&B has of a run, by kind."""
     (kept,) = (folder / "wandb").glob("offline-run-*")
     shown = subprocess.run(
         [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(kept)], capture_output=True, text=True
     )
     assert shown.returncode == 0, shown.stderr
-    for expected in ("hidden_size", "val/bpc", "test/bpc", "train/loss", "samples"):
-        assert expected in shown.stdout, expected
-    assert json.loads((folder / "wandb_run.json").read_text())["id"] in kept.name
+    found: dict[str, list[dict[str, Any]]] = {}
+    for line in shown.stdout.splitlines():
+        record = json.loads(line)
+        found.setdefault(record["type"], []).append(record[record["type"]])
+    return found
+
+
+def test_a_run_is_kept_offline_with_all_that_was_promised(tmp_path):
+    folder = tmp_path / "run"
+    began = time.monotonic()
+    keep = ["trainer.max_steps=10", "logger.checkpoints=true", f"hydra.run.dir={folder}"]
+    result = door("train.py", *RUN, *keep, WANDB_API_KEY="x" * 40, HOME=str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    assert time.monotonic() - began < 60
+    assert "does not answer: W&B records this run offline" in result.stderr or "W&B online" in result.stderr
+    kept = records(folder)
+    config = kept["run"][0]["config"]["update"]
+    ours = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["overrides"][: len(RUN)] == RUN
+    assert {key: config[key] for key in ours} == ours
+    assert kept["run"][0]["run_id"] == json.loads((folder / "wandb_run.json").read_text())["id"]
+    rows = [item["item"] for item in kept["history"]]
+    trained = next(row for row in rows if "train/loss" in row)
+    assert {"trainer/global_step", "train_seconds", "characters", "gradient_norm", "learning_rate"} <= set(trained)
+    validated = next(row for row in rows if "val/bpc" in row)
+    assert {"trainer/global_step", "train_seconds", "characters"} <= set(validated)
+    assert any("samples.nrows" in row for row in rows)
+    assert kept["stats"]  # of the system
+    summary = json.loads((folder / "summary.json").read_text())
+    last: dict[str, Any] = {}
+    for item in kept["summary"]:
+        last.update(item["update"])
+    assert last["summary"] == summary
+    assert {name: last[name] for name in summary["metrics"]} == summary["metrics"]
+    versions = [artifact for artifact in kept["artifact"] if artifact["type"] == "model"]
+    assert [sorted(artifact["aliases"]) for artifact in versions] == [["best", "latest"], ["latest"]]
+    for artifact, name in zip(versions, ("best", "last"), strict=True):
+        files = {item["path"]: Path(item["local_path"]) for item in artifact["manifest"]["contents"]}
+        assert set(files) == {
+            f"checkpoints/{name}.ckpt",
+            "config.yaml",
+            "fingerprint",
+            "metrics.csv",
+            "summary.json",
+            "vocabulary.json",
+        }
+        for path, copy in files.items():
+            assert copy.is_relative_to(folder / "wandb")
+            assert copy.read_bytes() == (folder / path).read_bytes()
+
+
+def test_what_an_agent_starts_is_the_sweeps_run_with_its_whole_config(tmp_path, monkeypatch):
+    sweep = yaml.safe_load((ROOT / "sweep.yaml").read_text())
+    assert sweep["metric"] == {"name": "val/bpc", "goal": "minimize"}
+    chosen = {"model": "gru", "truncation": "k8", "optimizer.lr": 0.002}
+    assert set(chosen) == set(sweep["parameters"])
+    # As `wandb agent` makes the command, and what it hands over.
+    arguments = create_sweep_command_args({"args": {key: {"value": value} for key, value in chosen.items()}})
+    macros = {"env": [], "interpreter": [sys.executable], "program": [str(ROOT / sweep["program"])], **arguments}
+    command: list[str] = []
+    for part in create_sweep_command(sweep["command"]):
+        command += macros[part[2:-1]] if part.startswith("${") else [part]
+    monkeypatch.setenv("WANDB_SWEEP_ID", "abcd1234")
+    monkeypatch.setenv("WANDB_RUN_ID", "run12345")
+    monkeypatch.setenv("WANDB_SWEEP_PARAM_PATH", str(tmp_path / "parameters.yaml"))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    save_config_file_from_dict(tmp_path / "parameters.yaml", {key: {"value": value} for key, value in chosen.items()})
+    small = [item for item in RUN if item.partition("=")[0] not in chosen]
+    result = subprocess.run(
+        [*command, *small, "trainer.max_steps=5", f"hydra.run.dir={tmp_path}/run"], capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    kept = records(tmp_path / "run")
+    assert kept["run"][0]["run_id"] == "run12345"
+    config = kept["run"][0]["config"]["update"]
+    ours = yaml.safe_load((tmp_path / "run/config.yaml").read_text())
+    assert {key: config[key] for key in chosen} == chosen
+    assert {key: config["run"][key] for key in ours} == ours
+    assert (ours["choices"]["model"], ours["choices"]["truncation"], ours["optimizer"]["lr"]) == ("gru", "k8", 0.002)
+    assert not ours["test"]
 
 
 def test_auto_is_offline_unless_someone_is_logged_in(monkeypatch, tmp_path):

@@ -52,6 +52,19 @@ def read_config(folder: Path) -> dict[str, Any]:
     return {str(key): value for key, value in config.items()}
 
 
+def read_overrides(folder: Path) -> list[str]:
+    """What the command line of a run said, as KEY=VALUE each; nothing where that cannot be read."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    try:
+        listed = OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
+    except (OSError, YAMLError, OmegaConfBaseException, UnicodeDecodeError):
+        return []
+    return [str(item) for item in listed] if isinstance(listed, list) else []
+
+
 def job_command(folder: Path, trust: Sequence[str] | None = None) -> list[str]:
     """The command that runs one job. What one's own command line has composed may name any code (None); what a folder holds,
     ours and that of the packages to `trust`."""

@@ -21,6 +21,7 @@ from unroll.machine import git_commit
 from unroll.runs import BUDGET_KEYS, SUMMARY, checkpoint_path, load_weights
 from unroll.tasks.base import Task
 from unroll.training_log import TrainingLog
+from unroll.wandb_logger import log_checkpoints
 from unroll.writing import written_whole
 
 log = logging.getLogger("unroll")
@@ -63,8 +64,10 @@ def finish(
         metrics.update(measured(trainer))
         if trainer.is_global_zero and metrics:
             told += task.report(data, split, folder, loggers)
-    for logger in loggers:
-        logger.log_metrics({name: value for name, value in metrics.items() if name.startswith("test/")}, step=steps)
+    tested = {name: value for name, value in metrics.items() if name.startswith("test/")}
+    if tested:
+        for logger in loggers:
+            logger.log_metrics(tested, step=steps)
     trainer.loggers = loggers
     if not trainer.is_global_zero:
         return
@@ -72,10 +75,6 @@ def finish(
         name: {f"{short_name(split)}/{metric}": value for split in found for metric, value in found[split].items()}
         for name, found in task.baselines(data, splits).items()
     }
-    for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            for name, found in baselines.items():
-                logger.experiment.summary.update({f"{name}/{key}": value for key, value in found.items()})
     choices = config["choices"]
     summary = {
         "task": choices["task"],
@@ -100,6 +99,14 @@ def finish(
     }
     with written_whole(folder / SUMMARY) as unfinished:
         unfinished.write_text(json.dumps(summary, indent=2) + "\n")
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            for name, found in baselines.items():
+                logger.experiment.summary.update({f"{name}/{key}": value for key, value in found.items()})
+            # The best checkpoint's, as in summary.json: what was logged last is not what is kept.
+            logger.experiment.summary.update({**metrics, "summary": summary})
+            if config["logger"]["checkpoints"]:
+                log_checkpoints(logger, folder)
     metric = config["watch"]["metric"].removeprefix("val/")
     draw_learning_curve(
         folder / "metrics.csv", folder / "figures" / "learning_curve.png", metric, config["watch"]["label"]

@@ -14,8 +14,12 @@ from urllib.request import getproxies
 from lightning.pytorch.loggers import WandbLogger
 from pydantic import PositiveInt
 
+from unroll.runs import checkpoint_path, read_overrides
+
 Mode = Literal["auto", "online", "offline"]
 
+IDENTITY = "wandb_run.json"
+"""Of a run's folder: what W&B calls it."""
 _DEFAULT_HOST = "https://api.wandb.ai"
 
 
@@ -29,25 +33,31 @@ def wandb_logger(
     entity: str | None,
     mode: Mode,
     timeout: PositiveInt,
+    checkpoints: bool,
 ) -> WandbLogger | None:
     """A W&B run for one training run, begun or, for a resumed one, gone on with; None where W&B cannot run at all.
 
     Args:
         folder: the run's folder; W&B's files go into its wandb/.
-        config: the whole resolved config, kept with the run.
+        config: the whole resolved config, kept with the run; where a W&B agent has started it one level down, as `run`, since
+            what its sweep has chosen stands at the top.
         name, tags: how the run is called there.
         group: the sweep that it belongs to.
         project, entity: where on W&B.
         mode: `auto` is online if WANDB_MODE, WANDB_API_KEY or a netrc entry says that someone is logged in and the
             server answers, else offline.
         timeout: seconds to wait for the server, before the run goes on offline.
+        checkpoints: whether the run's end is to hand over its checkpoints, see `log_checkpoints`.
     """
     import wandb
 
     # One id for a run, however often it is resumed.
-    identity = folder / "wandb_run.json"
+    identity = folder / IDENTITY
     stored = json.loads(identity.read_text()) if identity.exists() else {"id": secrets.token_hex(4)}
     chosen = _mode(mode, timeout)
+    # What is to be sent with tables and artifacts waits beside the run, too, not in somebody's home.
+    os.environ.setdefault("WANDB_DATA_DIR", str(folder.absolute() / "wandb"))
+    config = {**config, "overrides": read_overrides(folder)}
     for attempt in dict.fromkeys((chosen, "offline")):
         try:
             run = wandb.init(
@@ -58,7 +68,7 @@ def wandb_logger(
                 name=name,
                 tags=tags,
                 group=group,
-                config=config,
+                config={"run": config} if os.environ.get("WANDB_SWEEP_ID") else config,
                 mode=attempt,  # type: ignore[arg-type]
                 resume="allow" if attempt == "online" else None,
                 settings=wandb.Settings(silent=True, console="off", init_timeout=timeout, x_disable_meta=False),
@@ -70,6 +80,29 @@ def wandb_logger(
         return WandbLogger(experiment=run)
     print("note: this run is not recorded with W&B; metrics.csv has its numbers", file=sys.stderr)
     return None
+
+
+def log_checkpoints(logger: WandbLogger, folder: Path) -> None:
+    """Hand a run's checkpoints over as versions of an artifact, `best` and `latest`.
+
+    Each is a run's folder, as far as evaluate.py, predict.py and resume= need one:
+    `wandb artifact get PROJECT/run-ID:best --root FOLDER` brings it back.
+
+    Args:
+        logger: of the run.
+        folder: the run's.
+    """
+    import wandb
+
+    beside = [path for path in folder.iterdir() if path.is_file() and path.suffix in (".yaml", ".csv", ".json", "")]
+    for name, alias in (("best", "best"), ("last", "latest")):
+        path = checkpoint_path(folder, name)
+        if not path.exists():
+            continue
+        artifact = wandb.Artifact(f"run-{logger.experiment.id}", type="model")
+        for file in (path, *(file for file in beside if not file.name.startswith(".") and file != folder / IDENTITY)):
+            artifact.add_file(str(file), name=str(file.relative_to(folder)))
+        logger.experiment.log_artifact(artifact, aliases=[alias])
 
 
 def _mode(mode: Mode, timeout: int) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unroll.errors import UserError
-from unroll.runs import CONFIG, FAILURE, SUMMARY, is_locked, read_config
+from unroll.runs import CONFIG, FAILURE, SUMMARY, is_locked, read_config, read_overrides
 
 State = Literal["finished", "running", "failed", "unfinished"]
 
@@ -158,17 +158,9 @@ def _read(folder: Path, name: str) -> Run:
 
 
 def _overrides(folder: Path) -> dict[str, str]:
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
-    try:
-        listed = OmegaConf.to_container(OmegaConf.load(folder / ".hydra" / "overrides.yaml"))
-    except (OSError, YAMLError, OmegaConfBaseException):
-        return {}
     found = {}
-    for item in listed if isinstance(listed, list) else []:
-        key, _, value = str(item).lstrip("+~").partition("=")
+    for item in read_overrides(folder):
+        key, _, value = item.lstrip("+~").partition("=")
         if not key.startswith("hydra"):
             found[key] = value
     return found

@@ -20,7 +20,7 @@ _ROWS = 200_000  # of the table, at most, where no stride is asked for
 
 def write_backtest(
     task: "Forecasting", data: SeriesData, splits: str, stride: int | None, table: Path, picture: Path
-) -> None:
+) -> tuple[list[str], list[list[object]]]:
     """Forecasts from origins that lie apart: as a table, and a few of them drawn.
 
     Args:
@@ -30,6 +30,9 @@ def write_backtest(
         stride: steps between two origins; None: as many as a forecast has, or more where the table would be too long.
         table: a CSV file; a row for each target and time.
         picture: a PNG file.
+
+    Returns:
+        Header and rows of the table, of those that are drawn.
     """
     spec = task.spec
     loader = data.eval_dataloader(splits)
@@ -48,6 +51,7 @@ def write_backtest(
     header = [*(["series"] if several else []), "origin", "time", "target", "value", "mean"]
     header += [str(level) for level in TABLE_LEVELS] if task.scores.is_distribution else []
     rows: list[list[object]] = []
+    shown: list[list[object]] = []
     fans: list[Fan] = []
     state: State | None = None
     for begin in range(0, len(chosen), _AT_ONCE):
@@ -60,26 +64,30 @@ def write_backtest(
             series = spec.names[int(batch.series[index])]
             for target, name in enumerate(names):
                 bands = None if spread is None else spread[:, :, index, target]
-                rows += [
+                told: list[list[object]] = [
                     [
                         *([series] if several else []),
-                        times[context - 1],
-                        times[context + t],
+                        str(times[context - 1]),
+                        str(times[context + t]),
                         name,
-                        _written(truth[context + t, index, target]),
-                        _written(mean[t, index, target]),
-                        *([] if bands is None else map(_written, bands[:, t])),
+                        _rounded(truth[context + t, index, target]),
+                        _rounded(mean[t, index, target]),
+                        *([] if bands is None else map(_rounded, bands[:, t])),
                     ]
                     for t in range(steps)
                 ]
+                rows += told
+                if row in drawn:
+                    shown += told
             if row in drawn:
-                shown = len(fans) % len(names)  # another target in each
-                title = " ".join(part for part in (series, names[shown]) if part)
-                bands = None if spread is None else spread[:, :, index, shown]
-                fans.append(Fan(title, times, truth[:, index, shown], mean[:, index, shown], bands))
+                column = len(fans) % len(names)  # another target in each
+                title = " ".join(part for part in (series, names[column]) if part)
+                bands = None if spread is None else spread[:, :, index, column]
+                fans.append(Fan(title, times, truth[:, index, column], mean[:, index, column], bands))
     write_csv(table, header, rows)
     draw_fans(fans, picture)
+    return header, shown
 
 
-def _written(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.6g}"
+def _rounded(value: float) -> float | None:
+    return None if np.isnan(value) else float(f"{value:.6g}")

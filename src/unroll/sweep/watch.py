@@ -18,7 +18,7 @@ from rich.live import Live
 from rich.text import Text
 
 from unroll.comparison.run import shortened
-from unroll.runs import CONFIG, FAILURE, PROGRESS, SUMMARY, locked
+from unroll.runs import CONFIG, FAILURE, PROGRESS, SUMMARY, locked, read_overrides
 from unroll.sweep.job import Terminated
 
 _BETWEEN_LINES = 15.0  # seconds, where there is no terminal
@@ -118,11 +118,9 @@ class _Watch(threading.Thread):
         return f"{self.folder.name}: " + ", ".join(part for part in (*parts, left) if part)
 
     def _choices(self, job: Path) -> str:
-        with suppress(Exception):
-            chosen = [str(item) for item in OmegaConf.load(job / ".hydra" / "overrides.yaml")]
-            own = [item.partition("=") for item in chosen if item.partition("=")[0] in self.keys]
-            return " ".join(f"{key}={shortened(value)}" for key, _, value in own) or " ".join(chosen)
-        return ""
+        chosen = read_overrides(job)
+        own = [item.partition("=") for item in chosen if item.partition("=")[0] in self.keys]
+        return " ".join(f"{key}={shortened(value)}" for key, _, value in own) or " ".join(chosen)
 
     def _look(self) -> list[Text]:
         """Tell of the jobs that have ended; a line for each that runs."""

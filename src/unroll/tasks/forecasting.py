@@ -253,9 +253,11 @@ class Forecasting(Task):
             draw_calibration(self.scores, pictures["calibration"])
         tables = folder / "evaluation"
         write_horizon(lines, tables / f"{splits}_horizon.csv")
-        write_backtest(self, data, splits, self.stride, tables / f"{splits}_backtest.csv", pictures["forecasts"])
+        backtest = tables / f"{splits}_backtest.csv"
+        columns, rows = write_backtest(self, data, splits, self.stride, backtest, pictures["forecasts"])
         for logger in loggers:
             if isinstance(logger, WandbLogger):
+                logger.log_table(f"{splits}/forecasts", columns=columns, data=rows)
                 for title, picture in pictures.items():
                     logger.log_image(f"{splits}/{title}", [str(picture)])
         return [f"{splits:<10} {folder}/evaluation/{splits}_backtest.csv, {splits}_horizon.csv; figures/"]

@@ -270,6 +270,8 @@ class Sentiment(Task):
         for logger in loggers:
             if isinstance(logger, WandbLogger):
                 logger.log_table(f"{splits}/most_wrong", columns=header, data=mistakes)
+                counts = [[name, *map(int, row)] for name, row in zip(names, answers.confusion(), strict=True)]
+                logger.log_table(f"{splits}/confusion_matrix", columns=["right", *names], data=counts)
                 for name, picture in pictures.items():
                     logger.log_image(f"{splits}/{name}", [str(picture)])
         if worst:
