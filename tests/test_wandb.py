@@ -5,15 +5,20 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import wandb
 import yaml
 from conftest import ROOT, SMALL, door
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 from wandb.sdk.lib.config_util import save_config_file_from_dict
 
 from unroll import wandb_logger
+from unroll.comparison import wandb_project
+from unroll.comparison.run import read_runs
+from unroll.errors import UsageError, UserError
 
 RUN = [item for item in SMALL if not item.startswith("logger")]
 
@@ -32,14 +37,25 @@ def records(folder: Path) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def test_a_run_is_kept_offline_with_all_that_was_promised(tmp_path):
-    folder = tmp_path / "run"
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run with W&B, where there is a key and no network."""
+    home = tmp_path_factory.mktemp("home")
     began = time.monotonic()
-    keep = ["trainer.max_steps=10", "logger.checkpoints=true", f"hydra.run.dir={folder}"]
-    result = door("train.py", *RUN, *keep, WANDB_API_KEY="x" * 40, HOME=str(tmp_path))
+    keep = ["trainer.max_steps=10", "logger.checkpoints=true", f"hydra.run.dir={home}/run"]
+    result = door("train.py", *RUN, *keep, WANDB_API_KEY="x" * 40, HOME=str(home))
     assert result.returncode == 0, result.stderr
     assert time.monotonic() - began < 60
     assert "does not answer: W&B records this run offline" in result.stderr or "W&B online" in result.stderr
+    return home / "run"
+
+
+def merged(kept: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """The summary as it stands at the end."""
+    return {name: value for item in kept["summary"] for name, value in item["update"].items()}
+
+
+def test_a_run_is_kept_offline_with_all_that_was_promised(folder):
     kept = records(folder)
     config = kept["run"][0]["config"]["update"]
     ours = yaml.safe_load((folder / "config.yaml").read_text())
@@ -54,9 +70,7 @@ def test_a_run_is_kept_offline_with_all_that_was_promised(tmp_path):
     assert any("samples.nrows" in row for row in rows)
     assert kept["stats"]  # of the system
     summary = json.loads((folder / "summary.json").read_text())
-    last: dict[str, Any] = {}
-    for item in kept["summary"]:
-        last.update(item["update"])
+    last = merged(kept)
     assert last["summary"] == summary
     assert {name: last[name] for name in summary["metrics"]} == summary["metrics"]
     versions = [artifact for artifact in kept["artifact"] if artifact["type"] == "model"]
@@ -74,6 +88,55 @@ def test_a_run_is_kept_offline_with_all_that_was_promised(tmp_path):
         for path, copy in files.items():
             assert copy.is_relative_to(folder / "wandb")
             assert copy.read_bytes() == (folder / path).read_bytes()
+
+
+@pytest.mark.parametrize("group", [None, "2026-01-31_12-00-00"])
+@pytest.mark.parametrize("by_agent", [False, True])
+def test_a_project_is_read_from_wandb_as_the_runs_folders_are(folder, group, by_agent, tmp_path, monkeypatch):
+    kept = records(folder)
+    config = kept["run"][0]["config"]["update"]
+
+    class Kept:  # the run, as W&B gives what was sent to it
+        id = "run12345"
+        summary_metrics = merged(kept)
+
+        def scan_history(self):
+            return (item["item"] for item in kept["history"])
+
+    Kept.group = group
+    Kept.config = {"model": "lstm", "run": config} if by_agent else config
+    foreign = SimpleNamespace(id="x", group=None, config={"lr": 1}, summary_metrics={}, scan_history=lambda: [])
+
+    class Api:
+        def __init__(self, timeout):
+            pass
+
+        def runs(self, path, filters, order):
+            assert (path, filters) == ("team/project", {"group": group} if group else None)
+            return [foreign, Kept()]
+
+    monkeypatch.setattr(wandb, "Api", Api)
+    monkeypatch.setattr(wandb_project, "unreachable", lambda timeout: "")
+    fetched = wandb_project.fetch_project("team/project" + (f"/{group}" if group else ""), tmp_path)
+    assert fetched == tmp_path / "team/project" / (group or "")
+    (theirs,), (ours,) = read_runs([fetched]), read_runs([folder])
+    assert theirs.name == "run12345" if group else "runs/run12345"
+    assert (theirs.state, theirs.value, theirs.overrides) == (ours.state, ours.value, ours.overrides)
+    assert theirs.config == ours.config
+    assert theirs.summary == ours.summary
+    for against in ("step", "seconds"):
+        assert theirs.curve(against) == ours.curve(against)
+    monkeypatch.setattr(Api, "runs", lambda self, path, filters, order: [foreign])
+    with pytest.raises(UserError, match=r"none of the 1 runs there is one of Unroll"):
+        wandb_project.fetch_project("team/project", tmp_path)
+
+
+def test_a_project_that_cannot_be_had_is_one_line(tmp_path):
+    result = door("compare.py", "wandb:team/project", HOME=str(tmp_path), WANDB_API_KEY="")
+    assert result.returncode == 1
+    assert result.stderr == "error: wandb:team/project: no W&B key here (`wandb login` sets one)\n"
+    with pytest.raises(UsageError, match=r"wandb:team: is not of the form wandb:ENTITY/PROJECT or"):
+        wandb_project.fetch_project("team", tmp_path)
 
 
 def test_what_an_agent_starts_is_the_sweeps_run_with_its_whole_config(tmp_path, monkeypatch):

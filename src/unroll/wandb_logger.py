@@ -112,14 +112,19 @@ def _mode(mode: Mode, timeout: int) -> str:
         wanted = os.environ["WANDB_MODE"]
         if wanted != "online":
             return wanted
-    host = os.environ.get("WANDB_BASE_URL", _DEFAULT_HOST)
-    if not _has_key():  # wandb would ask for one
-        print("note: no W&B key here (`wandb login` sets one): this run is recorded offline", file=sys.stderr)
-        return "offline"
-    if not _answers(host, timeout):
-        print(f"note: {host} does not answer: W&B records this run offline", file=sys.stderr)
+    reason = unreachable(timeout)
+    if reason:
+        print(f"note: {reason}: W&B records this run offline", file=sys.stderr)
         return "offline"
     return "online"
+
+
+def unreachable(timeout: int) -> str:
+    """Why W&B cannot be talked to from here; empty if it can, as far as that is seen in so many seconds."""
+    if not _has_key():  # wandb would ask for one
+        return "no W&B key here (`wandb login` sets one)"
+    host = os.environ.get("WANDB_BASE_URL", _DEFAULT_HOST)
+    return "" if _answers(host, timeout) else f"{host} does not answer"
 
 
 def _logged_in() -> bool:

@@ -257,7 +257,7 @@ class Forecasting(Task):
         columns, rows = write_backtest(self, data, splits, self.stride, backtest, pictures["forecasts"])
         for logger in loggers:
             if isinstance(logger, WandbLogger):
-                logger.log_table(f"{splits}/forecasts", columns=columns, data=rows)
+                logger.log_table(f"{splits}/backtest", columns=columns, data=rows)
                 for title, picture in pictures.items():
                     logger.log_image(f"{splits}/{title}", [str(picture)])
         return [f"{splits:<10} {folder}/evaluation/{splits}_backtest.csv, {splits}_horizon.csv; figures/"]
