@@ -8,7 +8,7 @@ from unroll.errors import door
 EXAMPLES = """\
 examples:
   python evaluate.py outputs/2026-01-31/12-00-00_char_lm_lstm
-  python evaluate.py RUN --split validation+test      both, read as one text
+  python evaluate.py RUN --split validation+test      both together, where they are one text as one
   python evaluate.py RUN --checkpoint last            the last weights instead of the best
   python evaluate.py RUN task.samples=500 task.stride=1    a forecaster's backtest: more paths, from every step
 

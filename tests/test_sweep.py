@@ -203,6 +203,18 @@ def test_two_processes_do_not_write_one_folder(tmp_path):
     assert not (folder / ".lock").exists()
 
 
+def test_ray_runs_the_jobs(tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_ray_launcher", reason="needs pip install -e '.[ray]'")
+    folder = tmp_path / "sweep"
+    result = door("train.py", "-m", "launcher=ray", "truncation=k8,full", *REST, f"hydra.sweep.dir={folder}")
+    assert result.returncode == 1
+    assert "error: 1 of 2 jobs failed" in result.stderr
+    composed(*REST, "truncation=k8", folder=tmp_path / "alone")
+    run(tmp_path / "alone")
+    theirs = metrics(tmp_path / "alone")
+    assert metrics(folder / "0") == {name: value for name, value in theirs.items() if name.startswith("val/")}
+
+
 @in_proc
 def test_a_search_that_was_killed_has_the_trials_that_were_asked_for(tmp_path):
     folder = tmp_path / "search"

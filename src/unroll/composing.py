@@ -30,8 +30,11 @@ Train a recurrent network.
   python train.py model=gru truncation=k128                  another cell, another reach of gradients
   python train.py data=text_files data.path='notes/*.txt'    your own text
   python train.py model.hidden_size=512 model.num_layers=2 trainer.max_steps=9000
-  python train.py -m model=rnn,lstm,gru truncation=k8,k64    a sweep: every combination
   python train.py resume=outputs/DATE/TIME_task_model        go on exactly where it was stopped
+  python train.py -m model=rnn,lstm,gru truncation=k8,k64    a sweep: every combination
+  python train.py -m sweep=optuna 'optimizer.lr=interval(1e-4,1e-2)' sweep.trials=40    a search
+  python train.py -m launcher=parallel seed=1,2,3            several jobs at once
+  python train.py -m resume=outputs/multirun/DATE_TIME       go on with a sweep
 
 Groups and their options, as GROUP=OPTION:
 {groups}
@@ -131,7 +134,8 @@ def _no_such_option(message: str) -> UsageError:
         return UsageError(" ".join(message.split()))
     group, option = found.groups()
     if group.startswith("hydra/"):
-        return UsageError(f"{group}={option}: is not installed: pip install -e '.[sweeps]'")
+        extra = "ray" if option == "ray" else "sweeps"
+        return UsageError(f"{group.removeprefix('hydra/')}={option}: is not installed: pip install -e '.[{extra}]'")
     return UsageError(f"{group}={option}: there is no such option; {did_you_mean(option, groups().get(group, []))}")
 
 
