@@ -58,7 +58,7 @@ def test_two_processes_equal_one(tmp_path: Path, text: Path):
             torch.testing.assert_close(part, expected, rtol=0, atol=1e-5)
     assert len(two["random_state"][0]) == 2
 
-    # What two processes began, one goes on with, at the same place and from the same states.
+    # What two processes began, one goes on with, at the same place and from the same states; what torchrun began, torchrun.
     result = door(
         "train.py",
         f"resume={tmp_path}/2",
@@ -67,7 +67,11 @@ def test_two_processes_equal_one(tmp_path: Path, text: Path):
         "trainer.strategy=auto",
     )
     assert result.returncode == 0, result.stderr
+    result = door(*started, f"resume={tmp_path}/torchrun", "trainer.max_steps=25", OMP_NUM_THREADS="1")
+    assert result.returncode == 0, result.stderr
     resume(tmp_path / "1", "trainer.max_steps=25")
-    one, two = (read_checkpoint(tmp_path / name / "checkpoints/last.ckpt") for name in "12")
-    for name, weight in one["state_dict"].items():
-        torch.testing.assert_close(two["state_dict"][name], weight, rtol=0, atol=1e-5)
+    one, *others = (read_checkpoint(tmp_path / name / "checkpoints/last.ckpt") for name in ("1", "2", "torchrun"))
+    for other in others:
+        assert other["global_step"] == 25
+        for name, weight in one["state_dict"].items():
+            torch.testing.assert_close(other["state_dict"][name], weight, rtol=0, atol=1e-5)

@@ -16,7 +16,7 @@ from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, Omega
 
 from unroll import schema
 from unroll.errors import UsageError, UserError, did_you_mean
-from unroll.runs import BUDGET_KEYS, CONFIG, discard, read_config
+from unroll.runs import BUDGET_KEYS, CONFIG, await_config, discard, later_process, read_config
 from unroll.writing import written_whole
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -241,7 +241,10 @@ def prepare_resume(arguments: list[str]) -> Path | None:
     if any(key.split(".")[0] == "logger" for key in changed):
         config["logger"] = OmegaConf.to_container(composed.logger, resolve=True) or {}
     schema.check({"trainer": config["trainer"], "logger": config["logger"]})
-    _write(config, folder)
+    if later_process():
+        await_config(folder, config)
+    else:
+        _write(config, folder)
     return folder
 
 

@@ -77,14 +77,19 @@ def later_process() -> bool:
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) > 0
 
 
-def await_config(folder: Path, seconds: float = 120.0) -> None:
+def await_config(folder: Path, wanted: dict[str, Any] | None = None, seconds: float = 120.0) -> None:
     """Wait until the first process has written a run's config.
+
+    Args:
+        folder: the run's.
+        wanted: what is to stand in it; None: anything.
+        seconds: how long.
 
     Raises:
         UserError: it has not, in so many seconds.
     """
     end = time.monotonic() + seconds
-    while not (folder / CONFIG).is_file():
+    while not (folder / CONFIG).is_file() or (wanted is not None and read_config(folder) != wanted):
         if time.monotonic() > end:
             raise UserError(
                 f"{folder}: the first process has begun no run there: give all of them one folder, as hydra.run.dir=RUN"
