@@ -1,5 +1,6 @@
 """What every task can do; tasks are found by looking. Each on the data that it has by default, which needs no network."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -31,6 +32,12 @@ def small(task: str) -> list[str]:
     """The overrides of a small run; of a small corpus where it is generated in any size."""
     sized = "sizes" in composed(f"task={task}")["data"]
     return [f"task={task}", *SMALL, *(["data.sizes=[600,60,60]"] if sized else [])]
+
+
+def bare(task: str) -> list[str]:
+    """The same without what is drawn, written or fitted beside training, where the training is what is tested."""
+    beside = ["callbacks.alignments=null", "callbacks.samples=null"]
+    return [*small(task), *beside, *(["task.baseline=false"] if "baseline" in composed(f"task={task}")["task"] else [])]
 
 
 @pytest.fixture(scope="module", params=TASKS)
@@ -93,7 +100,7 @@ def build_task_of(folder: Path):
 @pytest.mark.parametrize("task", TASKS)
 def test_a_run_that_goes_on_is_the_run_that_was_never_stopped(tmp_path, task, epochs):
     # The loss falls from each validation to the next: that which only a stopped run has, at its end, is never the best.
-    settings = [*small(task), "watch.metric=val/loss", "watch.mode=min", f"trainer.max_epochs={epochs}"]
+    settings = [*bare(task), "watch.metric=val/loss", "watch.mode=min", f"trainer.max_epochs={epochs}"]
     composed(*settings, folder=tmp_path / "whole")
     composed(*settings, "trainer.max_steps=13", folder=tmp_path / "two")
     run(tmp_path / "whole")
@@ -115,7 +122,7 @@ def test_two_processes_are_one(tmp_path, task):
         folder = tmp_path / str(processes)
         # Plain gradient descent: Adam would blow rounding up where a gradient is next to nothing. In double precision
         # what is left of it is so small that anything else shows.
-        overrides = [*small(task), *trainer, *still, "optimizer=sgd", "optimizer.lr=0.1", "trainer.precision=64-true"]
+        overrides = [*bare(task), *trainer, *still, "optimizer=sgd", "optimizer.lr=0.1", "trainer.precision=64-true"]
         if processes == 1:
             composed(*overrides, folder=folder)
             run(folder)
@@ -132,7 +139,7 @@ def test_two_processes_are_one(tmp_path, task):
 
 def test_another_process_starts_from_a_runs_weights(tmp_path, finished):
     task = finished.name
-    composed(*small(task), f"init_from={finished}", "optimizer.lr=1e-30", "optimizer=sgd", folder=tmp_path / "next")
+    composed(*bare(task), f"init_from={finished}", "optimizer.lr=1e-30", "optimizer=sgd", folder=tmp_path / "next")
     run(tmp_path / "next")
     ours, theirs = (
         read_checkpoint(path) for path in (tmp_path / "next/checkpoints/last.ckpt", finished / "checkpoints/best.ckpt")
@@ -142,11 +149,21 @@ def test_another_process_starts_from_a_runs_weights(tmp_path, finished):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_half_precision_trains_whole_weights(tmp_path, task):
-    composed(*small(task), "trainer.max_steps=8", "trainer.precision=bf16-mixed", folder=tmp_path / "run")
-    run(tmp_path / "run")
-    summary = json.loads((tmp_path / "run/summary.json").read_text())
-    assert summary["precision"] == "bf16-mixed"
-    assert all(value is not None for value in summary["metrics"].values())
-    weights = read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")["state_dict"]
-    assert all(weight.dtype == torch.float32 for weight in weights.values() if weight.is_floating_point())
+def test_half_precision_trains_as_single_precision_does(tmp_path, task):
+    losses = {}
+    for precision, kept in (("32-true", torch.float32), ("bf16-mixed", torch.float32), ("bf16-true", torch.bfloat16)):
+        folder = tmp_path / precision
+        settings = ["schedule.warmup_steps=0", "optimizer.lr=0.003", "trainer.val_check_interval=20", "test=false"]
+        composed(*bare(task), *settings, f"trainer.precision={precision}", folder=folder)
+        run(folder)
+        summary = json.loads((folder / "summary.json").read_text())
+        assert summary["precision"] == precision
+        assert all(value is not None for value in summary["metrics"].values())
+        weights = read_checkpoint(folder / "checkpoints/last.ckpt")["state_dict"]
+        assert all(weight.dtype == kept for weight in weights.values() if weight.is_floating_point())
+        with (folder / "metrics.csv").open(newline="") as file:
+            losses[precision] = [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
+    first, *_, last = losses["32-true"]
+    assert last < first
+    assert losses["bf16-mixed"] == pytest.approx(losses["32-true"], rel=0.01)
+    assert losses["bf16-true"] == pytest.approx(losses["32-true"], rel=0.03)  # its updates are rounded, too

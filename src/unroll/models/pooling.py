@@ -31,7 +31,7 @@ class Pool(nn.Module):
             vectors: (windows, batch, features).
             log_weights: (windows, batch).
         """
-        return (torch.softmax(log_weights, dim=0).unsqueeze(-1) * vectors).sum(0)
+        return (torch.softmax(log_weights, dim=0).unsqueeze(-1) * vectors).sum(0).to(vectors.dtype)
 
 
 class Mean(Pool):
@@ -39,7 +39,8 @@ class Mean(Pool):
 
     def forward(self, y: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
         count = _steps(y, lengths)
-        return y.sum(0) / count.clamp(min=1).unsqueeze(-1), count.log()
+        mean = y.sum(0, dtype=count.dtype) / count.clamp(min=1).unsqueeze(-1)
+        return mean.to(y.dtype), count.log()
 
 
 class Max(Pool):
@@ -76,11 +77,12 @@ class Attention(Pool):
         if lengths is not None:
             log_weight = log_weight.masked_fill(lengths == 0, -torch.inf)
         a = torch.softmax(scores, dim=0).unsqueeze(-1)
-        return (a * y).sum(0), log_weight
+        return (a * y).sum(0).to(y.dtype), log_weight
 
 
 def _steps(y: Tensor, lengths: Tensor | None) -> Tensor:
-    return y.new_full((y.shape[1],), len(y)) if lengths is None else lengths.to(y.dtype)
+    dtype = torch.promote_types(y.dtype, torch.float32)  # in half precision there is no 257
+    return y.new_full((y.shape[1],), len(y), dtype=dtype) if lengths is None else lengths.to(dtype)
 
 
 def _past_end(y: Tensor, lengths: Tensor) -> Tensor:
