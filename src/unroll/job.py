@@ -6,6 +6,7 @@ The same in a sweep, under DDP (each process comes through here) and on resuming
 import argparse
 import json
 import os
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -45,6 +46,9 @@ def main() -> None:
     parser.add_argument("--own-config", action="store_true", help="the config is one's own: it may name any code")
     parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="code that a config may name")
     options = parser.parse_args()
+    if os.getsid(0) == os.getpid():  # as a sweep's job has it
+        # What a shell ignores for a command in the background is no business of a session of its own: the sweep stops it so.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     run(options.folder, None if options.own_config else options.trust)
 
 
