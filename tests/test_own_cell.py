@@ -49,7 +49,8 @@ def test_resuming_asks_for_the_name_too(trained):
 
 def test_the_proofs_take_the_cell_by_one_option():
     chosen = "(every_path_equals or gradcheck or windows) and ugrnn"
-    command = [sys.executable, "-m", "pytest", str(ROOT / "tests/test_cells.py"), "--config-dir", "conf", "-k", chosen]
+    options = ["-p", "no:xdist", "-o", "addopts=", "--config-dir", "conf", "-k", chosen]
+    command = [sys.executable, "-m", "pytest", str(ROOT / "tests/test_cells.py"), *options]
     result = subprocess.run(command, cwd=EXAMPLE, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout
     passed = re.search(r"(\d+) passed", result.stdout)

@@ -95,8 +95,8 @@ def test_unknown_words_are_words_of_their_own():
 
 def test_every_process_has_the_same_unigram_pieces():
     program = (
-        "import hashlib; from unroll.data.subwords import fit_subwords; from test_parallel_text import ENGLISH, FRENCH; "
-        "written = fit_subwords(ENGLISH + FRENCH, 'unigram', 90, 1, False).to_str(); "
+        "import hashlib; from unroll.data.subwords import fit_subwords; "
+        f"written = fit_subwords({ENGLISH + FRENCH!r}, 'unigram', 90, 1, False).to_str(); "
         "print(hashlib.sha256(written.encode()).hexdigest())"
     )
     command = [sys.executable, "-c", program]
