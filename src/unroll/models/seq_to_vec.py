@@ -115,7 +115,7 @@ class SeqToVec(nn.Module):
                     _, state = self._run(window, steps, state, masks)
             torch.clear_autocast_cache()  # what was cast without a graph must not be taken where there is one
             window, steps, _ = final
-            y, _ = self._run(window, steps, state, masks)
+            y, _ = self._run(window, steps, detach(state), masks)
             return self._last(y, steps)
         vectors, log_weights = [], []
         for window, steps, _ in [*earlier, final]:

@@ -88,6 +88,10 @@ class Task(lightning.LightningModule):
         """What `batch` costs when it starts from `state`; from the initial state if that is None."""
 
     @abstractmethod
+    def last_losses(self, batch: Any) -> Tensor:
+        """What each sequence of a batch costs at its end alone, (sequences,): from there gradients are followed back."""
+
+    @abstractmethod
     def metrics(self, loss: float) -> dict[str, float]:
         """What is reported of a mean loss, by standard names."""
 

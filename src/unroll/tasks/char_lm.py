@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from pydantic import PositiveInt
+from torch import Tensor
 from torch.optim import Optimizer
 
 from unroll.arguments import at_least_zero, positive, seed, share
@@ -20,7 +21,7 @@ from unroll.models.seq_to_seq import SeqToSeq
 from unroll.recurrent import Recurrent
 from unroll.schedule import Schedulers
 from unroll.schema import Probability
-from unroll.state import State
+from unroll.state import State, detach
 from unroll.tasks.base import Loss, Task
 from unroll.truncation import Truncation, run_window
 
@@ -61,6 +62,7 @@ class CharLM(Task):
         self.vocabulary = spec
         self.unit = spec.unit
         self.loss_on = loss_on
+        self.horizon = truncation.horizon
         self.model = SeqToSeq(
             spec.size, recurrent, embedding_size, freeze_embedding, tie_weights, input_dropout, output_dropout
         )
@@ -78,6 +80,15 @@ class CharLM(Task):
         count = (targets >= 0).sum()
         total = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-1, reduction="sum")
         return Loss(total / count.clamp(min=1), count, carried)
+
+    def last_losses(self, batch: Window) -> Tensor:
+        state = None
+        if self.horizon is not None:
+            with torch.no_grad():
+                _, state = self.model.hidden(batch.tokens[: -self.horizon])
+            state = detach(state)
+        y, _ = self.model.hidden(batch.tokens[-(self.horizon or 0) :], state)
+        return F.cross_entropy(self.model.readout(y[-1]), batch.targets[-1], ignore_index=-1, reduction="none")
 
     def metrics(self, loss: float) -> dict[str, float]:
         return {"loss": loss, "bpc": loss / math.log(2), "perplexity": math.exp(min(loss, 700.0))}

@@ -193,6 +193,11 @@ class Forecasting(Task):
         tables = cast(tuple[Tensor, Tensor, Tensor], (self.centre, self.scale, self.naive_error))
         return Units(*(table[batch.series] for table in tables))
 
+    def last_losses(self, batch: Windows) -> Tensor:
+        parameters, y = self.model.statements(batch)
+        each = self.model.output.loss(tuple(part[-1] for part in parameters), y[-1].nan_to_num(0.0))
+        return torch.where(y[-1].isfinite(), each, 0.0).sum(-1)
+
     def metrics(self, loss: float) -> dict[str, float]:
         return {"loss": loss}
 

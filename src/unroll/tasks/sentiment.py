@@ -192,6 +192,9 @@ class Sentiment(Task):
         found = torch.stack([rows, batch.labels], dim=1).to(kind)
         self._answers.update(torch.cat([found, torch.softmax(logits, -1).to(kind)], dim=1))
 
+    def last_losses(self, batch: LabelledBatch) -> Tensor:
+        return F.cross_entropy(self._logits(batch.tokens, batch.lengths), batch.labels, reduction="none")
+
     def metrics(self, loss: float) -> dict[str, float]:
         return {"loss": loss}
 

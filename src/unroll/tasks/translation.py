@@ -8,6 +8,7 @@ from typing import Annotated, Literal, NamedTuple, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from lightning.pytorch.loggers import Logger, WandbLogger
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
@@ -207,6 +208,12 @@ class Translation(Task):
 
     def _max_lengths(self, lengths: Tensor) -> Tensor:
         return (lengths * self.max_output_ratio).long() + self.max_output_extra + 1
+
+    def last_losses(self, batch: PairBatch) -> Tensor:
+        o = self.model(batch.source, batch.lengths, begun(batch.target))
+        last = (batch.target != PAD).sum(0) - 1
+        rows = torch.arange(len(last), device=last.device)
+        return F.cross_entropy(self.model.readout(o[last, rows]), batch.target[last, rows], reduction="none")
 
     def metrics(self, loss: float) -> dict[str, float]:
         return {"loss": loss, "perplexity": math.exp(min(loss, 700))}

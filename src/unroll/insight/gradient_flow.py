@@ -1,0 +1,212 @@
+"""How far back gradients reach: measured along a run's own sequences, for every cell and task."""
+
+import math
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from unroll.cells.base import Cell, Masks
+from unroll.insight.trajectory import Trajectory, traced, untruncated
+from unroll.state import State, flatten, select, unflatten
+
+_FADED = 0.01  # of the greatest gradient: what lies below has vanished
+_GROWING = 1.01  # times a step: doubles in seventy
+_EXACT = 16  # numbers of a state up to which its Jacobian is computed whole
+_PROBES = 4  # random vectors elsewhere
+_LARGEST = 1024  # numbers of a state whose step has its eigenvalues computed
+_POINTS = 4  # places in the sequences where that is done
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Gradients along one cell's steps, by lag: how many steps lie between a state and the last one that the loss reads.
+
+    Attributes:
+        median: (lags,) of ||dL_T / ds_t||, over the sequences; s is the whole state, all parts of it together.
+        low, high: (lags,): a tenth of the sequences lie below, and above.
+        growth: (lags,): the root mean square over the sequences of ||ds_T / ds_t||, in the Frobenius norm.
+        radius: the spectral radius of ds_{t+1} / ds_t, the median over a few places; NaN of a state that is too large.
+        gates, units: shares that are saturated, see `Trajectory`.
+        horizon: the memory horizon: the greatest lag at which the median is at least a hundredth of its largest value.
+        faded: whether it is less from there on; if not, the horizon is the whole length that was looked at.
+        rate: by what the median changes a step, on average over the half of the lags that lies further back.
+    """
+
+    median: Tensor
+    low: Tensor
+    high: Tensor
+    growth: Tensor
+    radius: float
+    gates: float
+    units: float
+    horizon: int
+    faded: bool
+    rate: float
+
+    @property
+    def explodes(self) -> bool:
+        """Does it still grow where it has come from furthest?"""
+        return self.rate > _GROWING and bool(self.median.argmax() >= 0.9 * (len(self.median) - 1))
+
+    def told(self) -> str:
+        """In words."""
+        if self.explodes:
+            return f"explodes: {self.rate:.3g} times a step"
+        return f"{self.horizon} steps" if self.faded else f"more than {self.horizon} steps"
+
+
+def gradient_flow(
+    module: nn.Module, losses: Callable[[], Tensor], generator: torch.Generator, truncated: bool = False
+) -> dict[str, Flow]:
+    """Measure a model on some sequences; it is left as it was.
+
+    Args:
+        module: whose stacks are looked at; without dropout, in the precision of its weights.
+        losses: computes (sequences,): the loss of what each sequence ends with.
+        generator: of the random vectors.
+        truncated: cut gradients as training does; if not, they go through all steps.
+
+    Returns:
+        Of each cell that has a part in it, by its name.
+    """
+    was_training = module.training
+    module.eval()
+    device = next(module.parameters()).device.type
+    try:
+        with (
+            nullcontext() if truncated else untruncated(module),
+            torch.enable_grad(),
+            torch.autocast(device, enabled=False),
+            traced(module) as found,
+        ):
+            total = losses().sum()
+        return {
+            name: flow
+            for name, trajectory in found.items()
+            if (flow := _flow(trajectory, total, generator)) is not None
+        }
+    finally:
+        module.train(was_training)
+
+
+def _flow(trajectory: Trajectory, total: Tensor, generator: torch.Generator) -> Flow | None:
+    states = [flatten(state) for state in trajectory.states]
+    of_loss = _norms(total, states)  # (steps, batch)
+    reached = of_loss > 0
+    rows = reached.any(0)
+    if not rows.any():
+        return None
+    steps = torch.arange(len(states), device=rows.device)[:, None]
+    last = torch.where(reached, steps, -1).amax(0)[rows]  # the step at which each sequence ends
+    by_lag = _by_lag(of_loss[:, rows], last)
+    growth = _by_lag(_growth(states, rows, last, generator)[:, rows], last)
+    quantiles = torch.nanquantile(by_lag.double(), torch.tensor([0.1, 0.5, 0.9], dtype=torch.double), dim=1)
+    low, median, high = (line.cpu() for line in quantiles)
+    within = torch.nonzero(median >= _FADED * median.max()).squeeze(1)
+    horizon = int(within[-1])
+    gates, units = (
+        _mean([shares[kind] for shares in trajectory.saturated if not math.isnan(shares[kind])]) for kind in (0, 1)
+    )
+    return Flow(
+        median,
+        low,
+        high,
+        growth.double().square().nanmean(1).sqrt().cpu(),
+        _radius(trajectory, generator),
+        gates,
+        units,
+        horizon,
+        horizon + 1 < len(median),
+        rate(median),
+    )
+
+
+def rate(curve: Tensor) -> float:
+    """By what a curve over lags changes a step: the slope of its logarithm, by least squares, over the further half of it
+    as far as it is above nothing."""
+    there = torch.nonzero(curve > torch.finfo(torch.float32).tiny).squeeze(1)
+    there = there[len(there) // 2 :]
+    if len(there) < 2:
+        return math.nan
+    x, y = there.double(), curve[there].double().log()
+    x, y = x - x.mean(), y - y.mean()
+    return math.exp(float((x * y).sum() / (x * x).sum()))
+
+
+def _norms(total: Tensor, states: list[list[Tensor]]) -> Tensor:
+    """||d total / d state||, (steps, batch)."""
+    flat = [tensor for state in states for tensor in state]
+    parts = len(states[0])
+    gradients = torch.autograd.grad(total, flat, retain_graph=True, allow_unused=True, materialize_grads=True)
+    squares = torch.stack([gradient.flatten(1).square().sum(1) for gradient in gradients])
+    return squares.view(len(states), parts, -1).sum(1).sqrt()
+
+
+def _by_lag(values: Tensor, last: Tensor) -> Tensor:
+    """(steps, batch) -> (lags, batch), counted back from each sequence's last step; NaN before its first."""
+    index = last - torch.arange(int(last.max()) + 1, device=last.device)[:, None]
+    return values.gather(0, index.clamp(min=0)).masked_fill(index < 0, math.nan)
+
+
+def _growth(states: list[list[Tensor]], rows: Tensor, last: Tensor, generator: torch.Generator) -> Tensor:
+    """||ds_T / ds_t||, (steps, batch): exact of a small state, else by random vectors v: E ||v J||^2 = ||J||^2."""
+    ends = [torch.stack(part)[last, rows.nonzero().squeeze(1)] for part in zip(*states, strict=True)]
+    sizes = [end[0].numel() for end in ends]
+    exact = sum(sizes) <= _EXACT
+    count = sum(sizes) if exact else _PROBES
+    vectors = torch.eye(count) if exact else torch.randn(count, sum(sizes), generator=generator)
+    squares = None
+    for vector in vectors.to(ends[0]):
+        total = sum((end.flatten(1) @ part).sum() for end, part in zip(ends, vector.split(sizes), strict=True))
+        found = _norms(total, states).square()
+        squares = found if squares is None else squares + found
+    assert squares is not None
+    return (squares if exact else squares / count).sqrt()
+
+
+def _radius(trajectory: Trajectory, generator: torch.Generator) -> float:
+    size = sum(tensor[0].numel() for tensor in flatten(trajectory.states[0]))
+    if size > _LARGEST:
+        return math.nan
+    found = []
+    for _ in range(_POINTS):
+        px_t, state, masks = trajectory.inputs[_drawn(len(trajectory.inputs), generator)]
+        row = _drawn(len(px_t), generator)
+        jacobian = step_jacobian(trajectory.cell, px_t[row], select(state, slice(row, row + 1)), masks)
+        found.append(torch.linalg.eigvals(jacobian.cpu().double()).abs().max())
+    return float(torch.stack(found).median())
+
+
+def _drawn(count: int, generator: torch.Generator) -> int:
+    return int(torch.randint(count, (), generator=generator))
+
+
+def step_jacobian(cell: Cell, px_t: Tensor, state: State, masks: Masks = ()) -> Tensor:
+    """ds_{t+1} / ds_t of one sequence: (size, size), the parts of the state one after the other.
+
+    Args:
+        cell: makes the step.
+        px_t: (p,), the projected input.
+        state: of a batch of one.
+        masks: see `Cell.draw_masks`.
+    """
+    shapes = [tensor.shape for tensor in flatten(state)]
+
+    def after(flat: Tensor) -> Tensor:
+        parts = flat.split([shape.numel() for shape in shapes])
+        own = unflatten((part.view(shape) for part, shape in zip(parts, shapes, strict=True)), state)
+        return _flat(cell.step(px_t.detach()[None], own, *masks))
+
+    return cast(Tensor, torch.autograd.functional.jacobian(after, _flat(state).detach(), vectorize=True))
+
+
+def _flat(state: State) -> Tensor:
+    return torch.cat([tensor.flatten() for tensor in flatten(state)])
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else math.nan

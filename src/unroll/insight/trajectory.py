@@ -1,0 +1,135 @@
+"""What the states of every cell were, step after step: what the fast paths over time do not show."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from unroll.cells.base import Cell, Masks
+from unroll.recurrent import Recurrent
+from unroll.state import State, flatten, map_state
+
+_SATURATED = 0.1  # of a gate's range, from either end (Karpathy et al. 2015, section 4.2)
+
+
+@dataclass
+class Trajectory:
+    """What a cell went through in one sequence.
+
+    Attributes:
+        cell: it.
+        inputs: what each step was given: the projected input, the state before it, and masks.
+        states: after each step; gradients with regard to them can be asked for.
+        saturated: of each step the shares of its gates (sigmoids) near 0 or 1, and of its units (tanh) near -1 or 1; NaN
+            where a step has none.
+    """
+
+    cell: Cell
+    inputs: list[tuple[Tensor, State, Masks]] = field(default_factory=list)
+    states: list[State] = field(default_factory=list)
+    saturated: list[tuple[float, float]] = field(default_factory=list)
+
+
+@contextmanager
+def traced(module: nn.Module) -> Iterator[dict[str, Trajectory]]:
+    """Send all stacks of a module along the plain loop, and keep what their cells go through.
+
+    Args:
+        module: with `Recurrent` in it, anywhere.
+
+    Yields:
+        By the name of each cell, filled as the module is called. Where a cell is called for several batches, as when a
+        forecaster writes all segments of a future at once, the longest of them is kept.
+    """
+    found: dict[str, Trajectory] = {}
+    with ExitStack() as stack:
+        for name, recurrent in module.named_modules():
+            if not isinstance(recurrent, Recurrent):
+                continue
+            stack.enter_context(mock.patch.object(recurrent, "backend", "loop"))
+            stack.enter_context(mock.patch.object(recurrent, "recompute", None))
+            for kind in ("layers", "reverse_layers"):
+                for depth, cell in enumerate(getattr(recurrent, kind), 1):
+                    reads = " reverse" if kind == "reverse_layers" else ""
+                    part = name.removeprefix("model").strip(".")
+                    title = f"{part} layer {depth}{reads}" if part != "recurrent" else f"layer {depth}{reads}"
+                    stack.enter_context(_recorded(cell, title, found))
+        yield found
+
+
+@contextmanager
+def untruncated(module: nn.Module) -> Iterator[None]:
+    """Let gradients through all steps for a while, whatever the run's truncation is."""
+    with ExitStack() as stack:
+        for part in module.modules():
+            for name in ("horizon", "encoder_horizon"):
+                if hasattr(part, name):
+                    stack.enter_context(mock.patch.object(part, name, None))
+        yield
+
+
+@contextmanager
+def _recorded(cell: Any, title: str, found: dict[str, Trajectory]) -> Iterator[None]:
+    calls = [Trajectory(cell)]
+    step = cell.step
+
+    def recorded_step(px_t: Tensor, state: State, *masks: Tensor) -> State:
+        counts = _Activations()
+        with counts:
+            new = step(px_t, state, *masks)
+        # Each part stands for itself: a gradient with regard to an LSTM's c_t must not hold what goes by the h_t made of it.
+        new = map_state(_own, new)
+        before = calls[-1].states
+        if before and len(flatten(before[0])[0]) != len(flatten(new)[0]):
+            calls.append(Trajectory(cell))
+        calls[-1].inputs.append((px_t, state, masks))
+        calls[-1].states.append(new)
+        calls[-1].saturated.append(counts.shares())
+        found[title] = max(calls, key=lambda call: len(call.states))
+        return new
+
+    cell.step = recorded_step  # on the object itself, where it hides the class's own
+    try:
+        yield
+    finally:
+        del cell.step
+
+
+def _own(tensor: Tensor) -> Tensor:
+    own = tensor.view_as(tensor)
+    return own if own.requires_grad else own.detach().requires_grad_()  # where truncation keeps no graph
+
+
+class _Activations(TorchFunctionMode):
+    """Counts what comes out of sigmoids and tanhs near the ends of their range."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._found: dict[str, list[Tensor]] = {"sigmoid": [], "tanh": []}
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        name = getattr(func, "__name__", "")
+        if name in self._found and isinstance(out, Tensor):
+            self._found[name].append(out.detach())
+        return out
+
+    def shares(self) -> tuple[float, float]:
+        """Of gates, and of units."""
+        gates = [(0.5 - (out - 0.5).abs()) for out in self._found["sigmoid"]]
+        units = [(1 - out.abs()) / 2 for out in self._found["tanh"]]
+        return _share(gates), _share(units)
+
+
+def _share(distances: list[Tensor]) -> float:
+    """Of numbers that are nearer to an end of their range, which is of length one, than they may."""
+    if not distances:
+        return float("nan")
+    return torch.cat([distance.flatten() for distance in distances]).lt(_SATURATED).float().mean().item()
