@@ -22,7 +22,7 @@ import torch.multiprocessing as mp
 
 ROOT = Path(__file__).parents[1]
 WARM, STEPS = 20, 60
-SIZES = (128, 256, 512, 1024)
+SIZES = (128, 256, 512)
 BATCH, LENGTH = 32, 64
 
 
