@@ -1,6 +1,12 @@
 """Two processes are one process with its batch shared out."""
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -58,7 +64,34 @@ def test_two_processes_equal_one(tmp_path: Path, text: Path):
             torch.testing.assert_close(part, expected, rtol=0, atol=1e-5)
     assert len(two["random_state"][0]) == 2
 
-    # What two processes began, one goes on with, at the same place and from the same states; what torchrun began, torchrun.
+    # Where one of two processes is killed, the other ends, and says so; both go on to what would have been.
+    folder = tmp_path / "killed"
+    composed(*common, *trainer, "trainer.max_steps=100000", folder=folder)
+    job = subprocess.Popen(
+        [sys.executable, "-m", "unroll.job", str(folder)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    last = folder / "checkpoints/last.ckpt"
+    end = time.monotonic() + 120
+    while time.monotonic() < end and not (last.exists() and read_checkpoint(last)["global_step"] >= 30):
+        time.sleep(0.1)
+    second = int(subprocess.run(["pgrep", "-P", str(job.pid)], capture_output=True, text=True, check=True).stdout)
+    os.kill(second, signal.SIGKILL)
+    _, errors = job.communicate(timeout=60)
+    assert job.returncode == 1
+    assert "Traceback" not in errors
+    told = errors.splitlines()[-1]
+    assert told.startswith("error: another process of this run has ended, or cannot be reached any more (")
+    assert told.endswith(f"`python train.py resume={folder}` goes on")
+    shutil.copytree(tmp_path / "2", tmp_path / "whole")
+    steps = read_checkpoint(last)["global_step"] + 3
+    for name, command in (("killed", started), ("whole", ["train.py"])):
+        result = door(*command, f"resume={tmp_path / name}", f"trainer.max_steps={steps}")
+        assert result.returncode == 0, result.stderr
+    killed, whole = (read_checkpoint(tmp_path / name / "checkpoints/last.ckpt") for name in ("killed", "whole"))
+    for name, weight in whole["state_dict"].items():
+        assert torch.equal(killed["state_dict"][name], weight), name
+
+    # What two processes began, one goes on with, at the same place and from the same states.
     result = door(
         "train.py",
         f"resume={tmp_path}/2",
@@ -67,11 +100,7 @@ def test_two_processes_equal_one(tmp_path: Path, text: Path):
         "trainer.strategy=auto",
     )
     assert result.returncode == 0, result.stderr
-    result = door(*started, f"resume={tmp_path}/torchrun", "trainer.max_steps=25", OMP_NUM_THREADS="1")
-    assert result.returncode == 0, result.stderr
     resume(tmp_path / "1", "trainer.max_steps=25")
-    one, *others = (read_checkpoint(tmp_path / name / "checkpoints/last.ckpt") for name in ("1", "2", "torchrun"))
-    for other in others:
-        assert other["global_step"] == 25
-        for name, weight in one["state_dict"].items():
-            torch.testing.assert_close(other["state_dict"][name], weight, rtol=0, atol=1e-5)
+    one, two = (read_checkpoint(tmp_path / name / "checkpoints/last.ckpt") for name in "12")
+    for name, weight in one["state_dict"].items():
+        torch.testing.assert_close(two["state_dict"][name], weight, rtol=0, atol=1e-5)

@@ -103,6 +103,7 @@ def _run(config: dict[str, Any], folder: Path) -> None:
             (folder / SUMMARY).unlink()  # of a shorter run
     trainer.loggers = [MetricsCSV(folder / "metrics.csv"), *build_loggers(config, folder)]
     finished = False
+    goes_on = f"`python train.py resume={folder}` goes on"
     try:
         trainer.fit(task, data, ckpt_path=last, weights_only=True)
         finish(config, trainer, task, data, training_log, folder)
@@ -112,8 +113,12 @@ def _run(config: dict[str, Any], folder: Path) -> None:
             raise
         _discard_unbegun(config, folder, fresh)
         raise error if isinstance(error, UserError) else UsageError(one_line(error)) from None
+    except RuntimeError as error:
+        if trainer.world_size > 1 and _tells_of_another(error):
+            reason = f"another process of this run has ended, or cannot be reached any more ({one_line(error)[:120]})"
+            raise UserError(f"{reason}: {goes_on}") from None
+        raise
     except SystemExit:  # Lightning's answer to Ctrl-C
-        goes_on = f"`python train.py resume={folder}` goes on"
         raise Interrupted(f"interrupted after step {trainer.global_step}; {goes_on}") from None
     finally:
         _close(trainer, finished)
@@ -160,6 +165,11 @@ def _record_failure(config: dict[str, Any], folder: Path, error: Exception) -> N
         for logger in build_loggers(config, folder):
             cast(WandbLogger, logger).experiment.summary["error"] = one_line(error)
             cast(WandbLogger, logger).experiment.finish(exit_code=1)
+
+
+def _tells_of_another(error: RuntimeError) -> bool:
+    """Is it about the connection to another process? Of gloo there is no kind of error of its own."""
+    return isinstance(error, torch.distributed.DistError) or "gloo" in str(error)
 
 
 def _spec_of(source: Path, config: dict[str, Any]) -> Any:
