@@ -1,5 +1,6 @@
 """Sweeps: a job is what it is alone, one that fails stops no other, and one that is killed goes on."""
 
+import io
 import json
 import os
 import re
@@ -14,8 +15,11 @@ import pytest
 import torch
 import yaml
 from conftest import ROOT, SMALL, composed, door
+from rich.console import Console
 
 from unroll.checkpoint import read_checkpoint
+from unroll.comparison.run import read_runs
+from unroll.comparison.tables import comparison_table
 from unroll.job import run
 from unroll.runs import is_locked, locked
 from unroll.sweep.search import was_pruned
@@ -257,6 +261,11 @@ def test_a_trial_that_falls_behind_is_stopped(tmp_path):
             study.tell(trial, metrics(tmp_path / "0")["val/bpc"])
     assert [json.loads((tmp_path / name / "summary.json").read_text())["steps"] for name in "01"] == [24, 8]
     assert [was_pruned(study, number) for number in (0, 1)] == [False, True]
+    whole, pruned = read_runs([tmp_path])
+    assert (whole.state, pruned.state, pruned.summary["pruned_at"]) == ("finished", "pruned", 8)
+    shown = io.StringIO()
+    Console(width=120, file=shown).print(comparison_table([whole, pruned]))
+    assert "0, 1 (1 pruned)" in shown.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def _run(config: dict[str, Any], folder: Path) -> None:
         _discard_unbegun(config, folder, fresh)
         if config["choices"]["sweep"]:
             _record_failure(config, folder, error)
-        raise
+        raise _told_once(error) from None
     if trainer.is_global_zero:
         if not resumed:
             data.save_spec(folder)
@@ -112,7 +112,7 @@ def _run(config: dict[str, Any], folder: Path) -> None:
         if training_log.begun:
             raise
         _discard_unbegun(config, folder, fresh)
-        raise error if isinstance(error, UserError) else UsageError(one_line(error)) from None
+        raise _told_once(error if isinstance(error, UserError) else UsageError(one_line(error))) from None
     except RuntimeError as error:
         if trainer.world_size > 1 and _tells_of_another(error):
             reason = f"another process of this run has ended, or cannot be reached any more ({one_line(error)[:120]})"
@@ -165,6 +165,13 @@ def _record_failure(config: dict[str, Any], folder: Path, error: Exception) -> N
         for logger in build_loggers(config, folder):
             cast(WandbLogger, logger).experiment.summary["error"] = one_line(error)
             cast(WandbLogger, logger).experiment.finish(exit_code=1)
+
+
+def _told_once(error: UserError | OSError) -> BaseException:
+    """What is wrong before the first step is so for every process: the first one of a machine tells."""
+    if isinstance(error, UserError) and os.environ.get("LOCAL_RANK", "0") != "0":
+        return SystemExit(error.exit_code)
+    return error
 
 
 def _tells_of_another(error: RuntimeError) -> bool:

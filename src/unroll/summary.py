@@ -19,6 +19,7 @@ from unroll.durations import clock
 from unroll.insight.learning_curve import draw_learning_curve
 from unroll.machine import git_commit
 from unroll.runs import BUDGET_KEYS, SUMMARY, checkpoint_path, load_weights
+from unroll.sweep.pruning import Pruning
 from unroll.tasks.base import Task
 from unroll.training_log import TrainingLog
 from unroll.wandb_logger import log_checkpoints
@@ -75,7 +76,7 @@ def finish(
         name: {f"{short_name(split)}/{metric}": value for split in found for metric, value in found[split].items()}
         for name, found in task.baselines(data, splits).items()
     }
-    choices = config["choices"]
+    choices, callbacks = config["choices"], trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
     summary = {
         "task": choices["task"],
         "data": choices["data"],
@@ -85,6 +86,7 @@ def finish(
         "steps": steps,
         "epochs": epochs,
         "budget": budget(config),
+        "pruned_at": next((callback.stopped_at for callback in callbacks if isinstance(callback, Pruning)), None),
         "train_seconds": round(training_log.seconds, 1),
         "throughput": {"value": round(training_log.throughput, 1), "unit": f"{task.unit}/s"},
         "best_checkpoint": str(best.relative_to(folder)),

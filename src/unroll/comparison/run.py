@@ -12,7 +12,7 @@ from typing import Any, Literal
 from unroll.errors import UserError
 from unroll.runs import CONFIG, FAILURE, SUMMARY, is_locked, read_config, read_overrides
 
-State = Literal["finished", "running", "failed", "unfinished"]
+State = Literal["finished", "pruned", "running", "failed", "unfinished"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Run:
     def state(self) -> State:
         """How it stands."""
         if self.summary is not None:
-            return "finished"
+            return "pruned" if self.summary.get("pruned_at") else "finished"
         if self.failure:
             return "failed"
         return "running" if is_locked(self.folder) else "unfinished"

@@ -11,12 +11,17 @@ from unroll.comparison.rows import differences, differing, rows_of
 from unroll.comparison.run import Run
 from unroll.durations import clock
 
+_KEYS = 3  # that have a column each; more of them stand in one together
+
 
 def comparison_table(runs: Sequence[Run]) -> Table:
     """A line for each choice, the best first and marked: the watched metric, size, speed and time."""
     rows = rows_of(runs)
     table = Table(box=box.SIMPLE)
-    table.add_column("choices", overflow="fold")
+    keys = list(rows[0].settings)
+    apart = 0 < len(keys) <= _KEYS
+    for heading in keys if apart else ["choices"]:
+        table.add_column(heading, overflow="fold")
     units = sorted({run.summary["throughput"]["unit"] for run in runs if run.summary})
     table.add_column(runs[0].metric, justify="right", no_wrap=True)
     for heading in ("parameters", " ".join(units) or "throughput", "training", "runs"):
@@ -25,16 +30,16 @@ def comparison_table(runs: Sequence[Run]) -> Table:
         states = [run.state for run in row.runs]
         told = ", ".join(
             f"{states.count(state)} {state}" if len(states) > 1 else state
-            for state in ("failed", "running", "unfinished")
+            for state in ("pruned", "failed", "running", "unfinished")
             if state in states
         )
         if row.values:
             value = f"{row.mean:.4f}" + ("" if math.isnan(row.spread) else f" ± {row.spread:.4f}")
         else:
-            value = "nan" if "finished" in states else told
+            value = "nan" if {"finished", "pruned"} & set(states) else told
         named = ", ".join(run.name for run in row.runs[:4]) + (", ..." if len(row.runs) > 4 else "")
         table.add_row(
-            row.title or row.runs[0].name,
+            *(row.settings.values() if apart else [row.title or row.runs[0].name]),
             value,
             _whole(row.average("parameters")),
             _whole(row.average("throughput", "value")),

@@ -25,6 +25,8 @@ class Pruning(Callback):
         study = optuna.load_study(study_name=sweep.name, storage=storage_of(sweep), pruner=make_pruner(pruner, startup))
         self._trial = optuna.trial.Trial(study, study.trials[int(folder.name)]._trial_id)
         self._metric = metric
+        self.stopped_at: int | None = None
+        """The step after which it had fallen behind."""
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         if trainer.state.fn != "fit" or self._metric not in trainer.callback_metrics:
@@ -37,3 +39,4 @@ class Pruning(Callback):
                 self._trial.set_user_attr(PRUNED, trainer.global_step)
         if trainer.strategy.broadcast(stop):
             trainer.should_stop = True
+            self.stopped_at = trainer.global_step

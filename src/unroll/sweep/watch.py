@@ -131,7 +131,7 @@ class _Watch(threading.Thread):
             title = f"job {job.name}  {self._choices(job)}"
             if (job / SUMMARY).exists():
                 self._done[job] = "finished"
-                self.console.print(f"{title}  finished: {_result(job)}", soft_wrap=True)
+                self.console.print(f"{title}  {_result(job)}", soft_wrap=True)
             elif (job / FAILURE).exists():
                 self._done[job] = "failed"
                 reason = (job / FAILURE).read_text().strip()
@@ -145,7 +145,11 @@ def _result(job: Path) -> str:
     metric = str(OmegaConf.load(job / CONFIG).watch.metric)
     summary = json.loads((job / SUMMARY).read_text())
     value = summary["metrics"].get(metric)
-    return f"{metric} {'nan' if value is None else f'{value:.4f}'}, {summary['train_seconds']:.0f} s of training"
+    pruned = summary.get("pruned_at")
+    state = "finished" if pruned is None else f"pruned at step {pruned}"
+    return (
+        f"{state}: {metric} {'nan' if value is None else f'{value:.4f}'}, {summary['train_seconds']:.0f} s of training"
+    )
 
 
 def _progress(job: Path) -> str:
