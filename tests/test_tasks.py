@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,21 @@ def test_predict_tells_its_options(finished):
     for action in parser._actions[1:]:
         assert action.option_strings[0] in result.stdout
         assert action.option_strings[0] in listed
+
+
+def test_how_far_gradients_reach_is_shown(finished):
+    result = door("evaluate.py", str(finished), "--insight", "gradient_flow", "--sequences", "4")
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"cell +horizon +a step +radius +gates +units", result.stdout)
+    assert (finished / "figures/gradient_flow_test.png").exists()
+    with (finished / "evaluation/test_gradient_flow.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    cells = {row["cell"] for row in rows}
+    assert len(cells) == sum("layer" in line for line in result.stdout.splitlines())
+    for cell in cells:
+        lags = [row for row in rows if row["cell"] == cell]
+        assert [int(row["lag"]) for row in lags] == list(range(len(lags)))
+        assert max(float(row["median"]) for row in lags) > 0
 
 
 def build_task_of(folder: Path):

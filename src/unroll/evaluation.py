@@ -3,18 +3,24 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import lightning
+import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from unroll.building import build_data, load_spec
 from unroll.checkpoint import AtomicCheckpointIO
 from unroll.console import quiet
+from unroll.data.base import Data
 from unroll.errors import UsageError, UserError, one_line
+from unroll.insight.flow_pictures import draw_flow, flow_table, write_flow
+from unroll.insight.gradient_flow import gradient_flow, sample
 from unroll.machine import free_speed
 from unroll.runs import load, read_config
 from unroll.summary import for_json, measured, score_tables, short_name
+from unroll.tasks.base import Task
 from unroll.writing import written_whole
 
 
@@ -41,20 +47,7 @@ def evaluate(
     Raises:
         UserError: the folder is no run's, or its data is gone or has changed.
     """
-    config = read_config(folder)
-    if data_path is not None:
-        if "path" not in config["data"]:
-            raise UserError(f"--data-path: the data of {folder} is built in, it has no path")
-        config["data"]["path"] = data_path
-    quiet()
-    if config["free_speed"]:
-        free_speed()
-    task = load(folder, checkpoint, trust, settings)
-    data = build_data(config)
-    data.adopt(load_spec(config, folder))
-    data.prepare_data()
-    if not data.is_unchanged(folder):
-        print(f"note: {data.source}: not the very text that {folder} was trained with", file=sys.stderr)
+    config, task, data = _loaded(folder, checkpoint, data_path, trust, settings)
     try:
         trainer = lightning.Trainer(
             accelerator=device,
@@ -88,6 +81,56 @@ def evaluate(
     for line in [f"written to {path}", *told]:
         print(line)
     return metrics
+
+
+def show_gradient_flow(
+    folder: Path,
+    split: str,
+    checkpoint: str,
+    data_path: str | None,
+    trust: list[str],
+    settings: list[str],
+    sequences: int,
+) -> None:
+    """Measure how far gradients reach in a run's cells; print a table, draw a picture, write the curves.
+
+    Args:
+        folder, checkpoint, data_path, trust, settings: see `evaluate`.
+        split: whose sequences are followed back.
+        sequences: how many of them, at most.
+
+    Raises:
+        UserError: see `evaluate`.
+    """
+    _, task, data = _loaded(folder, checkpoint, data_path, trust, settings)
+    batch = sample(task, data, split, sequences)
+    flows = gradient_flow(task, lambda: task.last_losses(batch), torch.Generator().manual_seed(1))
+    name = split if checkpoint == "best" else f"{split}-{Path(checkpoint).stem}"
+    picture, table = folder / f"figures/gradient_flow_{name}.png", folder / f"evaluation/{name}_gradient_flow.csv"
+    draw_flow(flows, task.truncation.horizon, picture)
+    write_flow(flows, table)
+    Console().print(flow_table(flows))
+    print(f"written to {picture}, {table}")
+
+
+def _loaded(
+    folder: Path, checkpoint: str, data_path: str | None, trust: list[str], settings: list[str]
+) -> tuple[dict[str, Any], Task, Data]:
+    config = read_config(folder)
+    if data_path is not None:
+        if "path" not in config["data"]:
+            raise UserError(f"--data-path: the data of {folder} is built in, it has no path")
+        config["data"]["path"] = data_path
+    quiet()
+    if config["free_speed"]:
+        free_speed()
+    task = load(folder, checkpoint, trust, settings)
+    data = build_data(config)
+    data.adopt(load_spec(config, folder))
+    data.prepare_data()
+    if not data.is_unchanged(folder):
+        print(f"note: {data.source}: not the very text that {folder} was trained with", file=sys.stderr)
+    return config, task, data
 
 
 def _named(split: str, metrics: dict[str, float]) -> dict[str, float]:

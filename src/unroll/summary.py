@@ -17,6 +17,7 @@ from unroll.checkpoint import read_checkpoint
 from unroll.data.base import Data
 from unroll.durations import clock
 from unroll.insight.learning_curve import draw_learning_curve
+from unroll.insight.watching_gradients import GradientFlow
 from unroll.machine import git_commit
 from unroll.runs import BUDGET_KEYS, SUMMARY, checkpoint_path, load_weights
 from unroll.sweep.pruning import Pruning
@@ -77,6 +78,11 @@ def finish(
         for name, found in task.baselines(data, splits).items()
     }
     choices, callbacks = config["choices"], trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
+    memory: dict[str, dict[str, float | str]] = {}
+    for callback in callbacks:
+        if isinstance(callback, GradientFlow):
+            memory, lines = callback.report(task, data, folder, loggers)
+            told += lines
     summary = {
         "task": choices["task"],
         "data": choices["data"],
@@ -97,6 +103,7 @@ def finish(
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "metrics": for_json(metrics),
         "definitions": task.definitions(),
+        "memory_horizon": memory,
         "baselines": {name: for_json(found) for name, found in baselines.items()},
     }
     with written_whole(folder / SUMMARY) as unfinished:

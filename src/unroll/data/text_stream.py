@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,6 +45,12 @@ class Window(NamedTuple):
     def lanes_here(self) -> int:
         """How many of them this process has."""
         return self.tokens.shape[1]
+
+    def beside(self, others: Iterable["Window"]) -> "Window":
+        """Windows of equal length as one with more lanes, to be looked at by itself."""
+        together = [self, *(other for other in others if other.tokens.shape == self.tokens.shape)]
+        tokens = torch.cat([window.tokens for window in together], dim=1)
+        return self._replace(tokens=tokens, targets=torch.cat([window.targets for window in together], dim=1))
 
 
 class TextLanes(Lanes):

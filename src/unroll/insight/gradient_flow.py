@@ -4,20 +4,24 @@ import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import cast
+from itertools import islice
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from unroll.cells.base import Cell, Masks
+from unroll.data.base import Data
+from unroll.data.batches import Batches
 from unroll.insight.trajectory import Trajectory, traced, untruncated
 from unroll.state import State, flatten, select, unflatten
+from unroll.tasks.base import Task
 
-_FADED = 0.01  # of the greatest gradient: what lies below has vanished
+FADED = 0.01  # of the greatest gradient: what lies below has vanished
 _GROWING = 1.01  # times a step: doubles in seventy
 _EXACT = 16  # numbers of a state up to which its Jacobian is computed whole
-_PROBES = 4  # random vectors elsewhere
-_LARGEST = 1024  # numbers of a state whose step has its eigenvalues computed
+_PROBES = 2  # random vectors elsewhere
+_PRODUCTS = 20, 40  # with a step's Jacobian, until what it stretches most prevails; and after that
 _POINTS = 4  # places in the sequences where that is done
 
 
@@ -29,7 +33,7 @@ class Flow:
         median: (lags,) of ||dL_T / ds_t||, over the sequences; s is the whole state, all parts of it together.
         low, high: (lags,): a tenth of the sequences lie below, and above.
         growth: (lags,): the root mean square over the sequences of ||ds_T / ds_t||, in the Frobenius norm.
-        radius: the spectral radius of ds_{t+1} / ds_t, the median over a few places; NaN of a state that is too large.
+        radius: the spectral radius of ds_{t+1} / ds_t, the median over a few places.
         gates, units: shares that are saturated, see `Trajectory`.
         horizon: the memory horizon: the greatest lag at which the median is at least a hundredth of its largest value.
         faded: whether it is less from there on; if not, the horizon is the whole length that was looked at.
@@ -57,6 +61,20 @@ class Flow:
         if self.explodes:
             return f"explodes: {self.rate:.3g} times a step"
         return f"{self.horizon} steps" if self.faded else f"more than {self.horizon} steps"
+
+
+def sample(task: Task, data: Data, split: str, sequences: int) -> Any:
+    """A batch of so many sequences of a split, at most, always the same; rather long ones, where lengths differ."""
+    loader = data.eval_dataloader(split)
+    if isinstance(loader, Batches):
+        batches = loader.batches(None)
+        rows = batches[len(batches) * 3 // 4][:sequences]
+        batch = loader.collate(rows, rows)
+    else:  # lanes of a stream, as many windows as it takes
+        windows = iter(loader)
+        first = next(windows)
+        batch = first.beside(islice(windows, max(0, sequences // first.lanes_here - 1)))
+    return task.transfer_batch_to_device(batch, task.device, 0)
 
 
 def gradient_flow(
@@ -106,7 +124,7 @@ def _flow(trajectory: Trajectory, total: Tensor, generator: torch.Generator) -> 
     growth = _by_lag(_growth(states, rows, last, generator)[:, rows], last)
     quantiles = torch.nanquantile(by_lag.double(), torch.tensor([0.1, 0.5, 0.9], dtype=torch.double), dim=1)
     low, median, high = (line.cpu() for line in quantiles)
-    within = torch.nonzero(median >= _FADED * median.max()).squeeze(1)
+    within = torch.nonzero(median >= FADED * median.max()).squeeze(1)
     horizon = int(within[-1])
     gates, units = (
         _mean([shares[kind] for shares in trajectory.saturated if not math.isnan(shares[kind])]) for kind in (0, 1)
@@ -142,7 +160,8 @@ def _norms(total: Tensor, states: list[list[Tensor]]) -> Tensor:
     flat = [tensor for state in states for tensor in state]
     parts = len(states[0])
     gradients = torch.autograd.grad(total, flat, retain_graph=True, allow_unused=True, materialize_grads=True)
-    squares = torch.stack([gradient.flatten(1).square().sum(1) for gradient in gradients])
+    kind = torch.promote_types(gradients[0].dtype, torch.float32)
+    squares = torch.stack([gradient.flatten(1).to(kind).square().sum(1) for gradient in gradients])
     return squares.view(len(states), parts, -1).sum(1).sqrt()
 
 
@@ -169,30 +188,29 @@ def _growth(states: list[list[Tensor]], rows: Tensor, last: Tensor, generator: t
 
 
 def _radius(trajectory: Trajectory, generator: torch.Generator) -> float:
-    size = sum(tensor[0].numel() for tensor in flatten(trajectory.states[0]))
-    if size > _LARGEST:
-        return math.nan
     found = []
     for _ in range(_POINTS):
         px_t, state, masks = trajectory.inputs[_drawn(len(trajectory.inputs), generator)]
         row = _drawn(len(px_t), generator)
-        jacobian = step_jacobian(trajectory.cell, px_t[row], select(state, slice(row, row + 1)), masks)
-        found.append(torch.linalg.eigvals(jacobian.cpu().double()).abs().max())
-    return float(torch.stack(found).median())
+        found.append(spectral_radius(trajectory.cell, px_t[row], select(state, slice(row, row + 1)), masks, generator))
+    return float(torch.tensor(found).median())
 
 
 def _drawn(count: int, generator: torch.Generator) -> int:
     return int(torch.randint(count, (), generator=generator))
 
 
-def step_jacobian(cell: Cell, px_t: Tensor, state: State, masks: Masks = ()) -> Tensor:
-    """ds_{t+1} / ds_t of one sequence: (size, size), the parts of the state one after the other.
+def spectral_radius(cell: Cell, px_t: Tensor, state: State, masks: Masks, generator: torch.Generator) -> float:
+    """The largest absolute eigenvalue of J = ds_{t+1} / ds_t, of one sequence.
+
+    Of a small state from all of J; else as the limit of ||J^k v||^(1/k) (Gelfand), which needs no more than products with v.
 
     Args:
         cell: makes the step.
         px_t: (p,), the projected input.
         state: of a batch of one.
         masks: see `Cell.draw_masks`.
+        generator: of v.
     """
     shapes = [tensor.shape for tensor in flatten(state)]
 
@@ -201,7 +219,24 @@ def step_jacobian(cell: Cell, px_t: Tensor, state: State, masks: Masks = ()) -> 
         own = unflatten((part.view(shape) for part, shape in zip(parts, shapes, strict=True)), state)
         return _flat(cell.step(px_t.detach()[None], own, *masks))
 
-    return cast(Tensor, torch.autograd.functional.jacobian(after, _flat(state).detach(), vectorize=True))
+    start = _flat(state).detach()
+    if len(start) <= _EXACT:
+        jacobian = cast(Tensor, torch.autograd.functional.jacobian(after, start, vectorize=True))
+        return float(torch.linalg.eigvals(jacobian.cpu().double()).abs().max())
+    with torch.enable_grad():
+        start.requires_grad_()
+        end = after(start)
+        v = torch.randn(len(start), generator=generator).to(start)
+        total = 0.0
+        for product in range(sum(_PRODUCTS)):
+            (v,) = torch.autograd.grad(end, start, v, retain_graph=True)
+            size = v.norm()
+            if not size > 0:
+                return 0.0
+            v = v / size
+            if product >= _PRODUCTS[0]:
+                total += math.log(size)
+    return math.exp(total / _PRODUCTS[1])
 
 
 def _flat(state: State) -> Tensor:
