@@ -39,10 +39,21 @@ def test_the_logged_norm_is_that_of_the_gradient_before_it_is_clipped(tmp_path, 
     free = [float(row["gradient_norm"]) for row in rows(folder) if row["gradient_norm"]]
     assert len(free) == 2
     assert free[1] == pytest.approx(torch.nn.utils.get_total_norm(moved).item() / 0.5, rel=1e-4)
-    clip = f"trainer.accumulate_grad_batches={accumulate}", f"trainer.gradient_clip_val={free[0] / 2}"
-    composed(*SMALL, *SGD, *clip, "trainer.max_steps=1", folder=tmp_path / "clipped")
-    run(tmp_path / "clipped")
-    assert float(rows(tmp_path / "clipped")[0]["gradient_norm"]) == free[0]
+    weights = []
+    limit = 0.99 * free[0]
+    clip = f"trainer.accumulate_grad_batches={accumulate}", f"trainer.gradient_clip_val={limit}"
+    for steps in (1, 2):
+        folder = tmp_path / f"clipped{steps}"
+        composed(*SMALL, *SGD, *clip, f"trainer.max_steps={steps}", folder=folder)
+        run(folder)
+        weights.append(read_checkpoint(folder / "checkpoints/last.ckpt")["state_dict"])
+    told = [row for row in rows(folder) if row["gradient_norm"]]
+    assert float(told[0]["gradient_norm"]) == free[0]
+    assert float(told[0]["gradient_norm_after_clipping"]) == limit
+    assert [float(row["clipped_share"]) for row in told] == [1.0, float(float(told[1]["gradient_norm"]) > limit)]
+    moved = [weights[1][name] - weight for name, weight in weights[0].items() if weight.is_floating_point()]
+    norm = torch.nn.utils.get_total_norm(moved).item() / 0.5
+    assert float(told[1]["gradient_norm_after_clipping"]) == pytest.approx(norm, rel=1e-4)
 
 
 def test_every_row_says_how_much_was_seen_and_in_which_time(tmp_path):

@@ -122,5 +122,6 @@ class LastCheckpoint(Checkpoint):
 
     def _save(self, trainer: lightning.Trainer) -> None:
         if trainer.global_step != self._saved:
+            trainer.lightning_module.check_weights()  # type: ignore[operator]  # a Task
             trainer.save_checkpoint(Path(trainer.default_root_dir) / FOLDER / "last.ckpt")
             self._saved = trainer.global_step

@@ -1,5 +1,6 @@
 """What training says of itself: numbers every few steps, and a bar while one waits."""
 
+import math
 import sys
 import time
 from pathlib import Path
@@ -9,11 +10,12 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import Strategy
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities import GradClipAlgorithmType, rank_zero_only
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
-from torch.optim import Optimizer
 
+from unroll.console import log
 from unroll.durations import clock
+from unroll.gradient_health import Watch
 from unroll.metrics_csv import MetricsCSV
 from unroll.tasks.base import Task
 
@@ -41,7 +43,8 @@ class TrainingLog(Callback):
         self.validated_at = -1
         self._sum = torch.zeros(())
         self._count = torch.zeros(())
-        self._gradient_norm = torch.zeros(())  # of the update that is logged next
+        self._clipped = torch.zeros(())  # updates whose gradient was cut, since the last log
+        self._watch = Watch()
         self._logged = (0.0, 0)  # seconds and seen at the last log
         self._mark = 0.0
         self._validating = False
@@ -61,6 +64,7 @@ class TrainingLog(Callback):
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._strategy = trainer.strategy
         self._sum, self._count = self._sum.to(pl_module.device), self._count.to(pl_module.device)
+        self._clipped = self._clipped.to(pl_module.device)
         self._csv = next((logger for logger in trainer.loggers if isinstance(logger, MetricsCSV)), None)
         if self._csv is not None:
             self._csv.cut(self._rows)
@@ -76,16 +80,6 @@ class TrainingLog(Callback):
             self._validating = False
             self._mark = time.perf_counter()
 
-    def on_before_optimizer_step(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, optimizer: Optimizer
-    ) -> None:
-        if (trainer.global_step + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]  # set by a connector
-            gradients = [parameter.grad for parameter in pl_module.parameters() if parameter.grad is not None]
-            self._gradient_norm = torch.nn.utils.get_total_norm(gradients)
-            scaler = getattr(trainer.precision_plugin, "scaler", None)  # 16-mixed
-            if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
-                self._gradient_norm /= scaler.get_scale()  # fused, it scales back itself, within its step
-
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -96,12 +90,27 @@ class TrainingLog(Callback):
         now = time.perf_counter()
         self.seconds += now - self._mark
         self._mark = now
-        if trainer.fit_loop._should_accumulate() or trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]  # set by a connector
+        if trainer.fit_loop._should_accumulate():
             return
+        clip = trainer.gradient_clip_val
+        if clip and trainer.gradient_clip_algorithm != GradClipAlgorithmType.VALUE:
+            self._clipped += pl_module.gradient_norm > clip
+        if trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]  # set by a connector
+            return
+        pl_module.check_gradients(trainer.global_step)
         total, count = self._over_all_processes().tolist()  # waits for the device
         metrics = {f"train/{name}": value for name, value in pl_module.metrics(total / count).items()}
         metrics["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
-        metrics["gradient_norm"] = self._gradient_norm.item()
+        if not math.isfinite(total):
+            pl_module.stop("a loss", trainer.global_step)
+        norm = metrics["gradient_norm"] = pl_module.gradient_norm.item()
+        if clip and trainer.gradient_clip_algorithm != GradClipAlgorithmType.VALUE:
+            metrics["gradient_norm_after_clipping"] = min(norm, clip)
+            metrics["clipped_share"] = self._clipped.item() / trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if trainer.is_global_zero:
+            gradients = {name: weight.grad for name, weight in pl_module.named_parameters() if weight.grad is not None}
+            for line in self._watch.look(gradients, norm):
+                log.info(line)
         metrics.update(self._so_far(pl_module))
         seconds, seen = self.seconds - self._logged[0], self.seen - self._logged[1]
         metrics[f"{pl_module.unit}_per_second"] = seen / seconds
@@ -109,6 +118,7 @@ class TrainingLog(Callback):
             logger.log_metrics(metrics, step=trainer.global_step)
         self._sum.zero_()
         self._count.zero_()
+        self._clipped.zero_()
         self._logged = (self.seconds, self.seen)
 
     def _so_far(self, task: Task) -> dict[str, float]:
@@ -133,6 +143,7 @@ class TrainingLog(Callback):
             "seen": self.seen,
             "sum": total,
             "count": count,
+            "clipped": self._clipped,
             "logged": list(self._logged),
             "rows": self._rows if self._csv is None else self._csv.rows,
             "validated_at": self.validated_at,
@@ -141,6 +152,7 @@ class TrainingLog(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.seconds, self.seen = state_dict["seconds"], state_dict["seen"]
         self._sum, self._count = state_dict["sum"], state_dict["count"]
+        self._clipped = state_dict["clipped"]
         self._logged = (state_dict["logged"][0], state_dict["logged"][1])
         self._rows = state_dict["rows"]
         self.validated_at = state_dict["validated_at"]
