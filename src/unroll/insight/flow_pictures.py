@@ -10,7 +10,7 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from unroll.insight.gradient_flow import FADED, Flow
+from unroll.insight.gradient_flow import Flow
 from unroll.insight.pictures import COLOURS, GREY, MARKERS, new_figure, save_figure
 from unroll.writing import write_csv
 
@@ -35,8 +35,6 @@ def draw_flow(flows: Mapping[str, Flow], horizon: int | None, picture: Path) -> 
         right.plot(lags, flow.growth, **style)
         if flow.faded:
             left.axvline(flow.horizon, color=colour, linestyle=":", linewidth=1)
-    tallest = max(float(flow.median.max()) for flow in flows.values())
-    left.axhline(FADED * tallest, color=GREY, linewidth=0.8)
     for axes, told in ((left, "gradient  ||dL_T / ds_t||"), (right, "Jacobian  ||ds_T / ds_t||")):
         axes.set_yscale("log")
         bottom, top = axes.get_ylim()

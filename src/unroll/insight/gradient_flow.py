@@ -17,7 +17,7 @@ from unroll.insight.trajectory import Trajectory, traced, untruncated
 from unroll.state import State, flatten, select, unflatten
 from unroll.tasks.base import Task
 
-FADED = 0.01  # of the greatest gradient: what lies below has vanished
+_FADED = 0.01  # of the greatest gradient: what lies below has vanished
 _GROWING = 1.01  # times a step: doubles in seventy
 _EXACT = 16  # numbers of a state up to which its Jacobian is computed whole
 _PROBES = 2  # random vectors elsewhere
@@ -124,7 +124,7 @@ def _flow(trajectory: Trajectory, total: Tensor, generator: torch.Generator) -> 
     growth = _by_lag(_growth(states, rows, last, generator)[:, rows], last)
     quantiles = torch.nanquantile(by_lag.double(), torch.tensor([0.1, 0.5, 0.9], dtype=torch.double), dim=1)
     low, median, high = (line.cpu() for line in quantiles)
-    within = torch.nonzero(median >= FADED * median.max()).squeeze(1)
+    within = torch.nonzero(median >= _FADED * median.max()).squeeze(1)
     horizon = int(within[-1])
     gates, units = (
         _mean([shares[kind] for shares in trajectory.saturated if not math.isnan(shares[kind])]) for kind in (0, 1)
