@@ -127,7 +127,8 @@ def _flow(trajectory: Trajectory, total: Tensor, generator: torch.Generator) -> 
     within = torch.nonzero(median >= _FADED * median.max()).squeeze(1)
     horizon = int(within[-1])
     gates, units = (
-        _mean([shares[kind] for shares in trajectory.saturated if not math.isnan(shares[kind])]) for kind in (0, 1)
+        torch.stack([share.cpu() for share in shares]).nanmean().item()
+        for shares in zip(*trajectory.saturated, strict=True)
     )
     return Flow(
         median,
@@ -241,7 +242,3 @@ def spectral_radius(cell: Cell, px_t: Tensor, state: State, masks: Masks, genera
 
 def _flat(state: State) -> Tensor:
     return torch.cat([tensor.flatten() for tensor in flatten(state)])
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values) if values else math.nan

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from unittest import mock
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +31,7 @@ class Trajectory:
     cell: Cell
     inputs: list[tuple[Tensor, State, Masks]] = field(default_factory=list)
     states: list[State] = field(default_factory=list)
-    saturated: list[tuple[float, float]] = field(default_factory=list)
+    saturated: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
 
 @contextmanager
@@ -51,8 +50,8 @@ def traced(module: nn.Module) -> Iterator[dict[str, Trajectory]]:
         for name, recurrent in module.named_modules():
             if not isinstance(recurrent, Recurrent):
                 continue
-            stack.enter_context(mock.patch.object(recurrent, "backend", "loop"))
-            stack.enter_context(mock.patch.object(recurrent, "recompute", None))
+            stack.enter_context(_set(recurrent, "backend", "loop"))
+            stack.enter_context(_set(recurrent, "recompute", None))
             for kind in ("layers", "reverse_layers"):
                 for depth, cell in enumerate(getattr(recurrent, kind), 1):
                     reads = " reverse" if kind == "reverse_layers" else ""
@@ -69,8 +68,18 @@ def untruncated(module: nn.Module) -> Iterator[None]:
         for part in module.modules():
             for name in ("horizon", "encoder_horizon"):
                 if hasattr(part, name):
-                    stack.enter_context(mock.patch.object(part, name, None))
+                    stack.enter_context(_set(part, name, None))
         yield
+
+
+@contextmanager
+def _set(part: object, name: str, value: Any) -> Iterator[None]:
+    before = getattr(part, name)
+    setattr(part, name, value)
+    try:
+        yield
+    finally:
+        setattr(part, name, before)
 
 
 @contextmanager
@@ -121,15 +130,14 @@ class _Activations(TorchFunctionMode):
             self._found[name].append(out.detach())
         return out
 
-    def shares(self) -> tuple[float, float]:
+    def shares(self) -> tuple[Tensor, Tensor]:
         """Of gates, and of units."""
         gates = [(0.5 - (out - 0.5).abs()) for out in self._found["sigmoid"]]
         units = [(1 - out.abs()) / 2 for out in self._found["tanh"]]
         return _share(gates), _share(units)
 
 
-def _share(distances: list[Tensor]) -> float:
+def _share(distances: list[Tensor]) -> Tensor:
     """Of numbers that are nearer to an end of their range, which is of length one, than they may."""
-    if not distances:
-        return float("nan")
-    return torch.cat([distance.flatten() for distance in distances]).lt(_SATURATED).float().mean().item()
+    flat = torch.cat([distance.flatten() for distance in distances] or [torch.empty(0)])
+    return flat.lt(_SATURATED).float().mean()  # NaN of nothing
