@@ -13,9 +13,13 @@ from conftest import composed, door
 
 from unroll.comparison.page import write_review_page
 from unroll.comparison.pictures import frontier
+from unroll.comparison.review import review
 from unroll.comparison.rows import differences, differing, of_each_task, rows_of
 from unroll.comparison.run import read_history, read_runs
 from unroll.comparison.tables import comparison_table
+from unroll.errors import UserError
+from unroll.insight.flow_pictures import read_flow
+from unroll.writing import write_csv
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
 
@@ -227,3 +231,23 @@ def test_the_page_of_two_hundred_runs_is_small(sweep, tmp_path):
     runs = read_runs([tmp_path / "many"])
     assert comparison_table(runs).row_count == 1
     assert page_of(runs, tmp_path / "index.html").stat().st_size < 5_000_000
+
+
+def test_how_far_gradients_reach_is_drawn_side_by_side(tmp_path):
+    for number, (model, rate) in enumerate((("rnn", 0.5), ("lstm", 0.9))):
+        memory = {"layer 1": {"steps": 6, "told": "6 steps"}}
+        folder = run(tmp_path / "runs" / str(number), f"model={model}", memory_horizon=memory)
+        rows = [["layer 1", lag, rate**lag, 0.0, 1.0, 1.0] for lag in range(30)]
+        write_csv(
+            folder / "evaluation/validation_gradient_flow.csv", ["cell", "lag", "median", "low", "high", "growth"], rows
+        )
+        assert read_flow(folder / "evaluation/validation_gradient_flow.csv") == {
+            "layer 1": [rate**lag for lag in range(30)]
+        }
+    review([tmp_path / "runs"])
+    assert (tmp_path / "runs/comparison/memory.png").stat().st_size > 10_000
+    with (tmp_path / "runs/comparison/runs.csv").open(newline="") as file:
+        assert [row["memory_horizon"] for row in csv.DictReader(file)] == 2 * ["layer 1: 6 steps"]
+    (folder / "evaluation/validation_gradient_flow.csv").write_text("cell,lag\nlayer 1,0\n")
+    with pytest.raises(UserError, match=r"validation_gradient_flow.csv: cannot be read"):
+        review([tmp_path / "runs"])

@@ -7,11 +7,14 @@ from rich.console import Console
 
 from unroll.comparison.page import write_review_page
 from unroll.comparison.pictures import draw_curves, draw_frontier, draw_heat_map
-from unroll.comparison.rows import differing, of_each_task
+from unroll.comparison.rows import differing, of_each_task, rows_of
 from unroll.comparison.run import Run, read_history, read_runs
 from unroll.comparison.tables import comparison_table, pair_tables, table_of_runs
 from unroll.insight.difficulty import draw_difficulty, read_difficulty
+from unroll.insight.flow_pictures import draw_memories, read_flow
 from unroll.writing import write_csv
+
+_LINES = 14  # of one picture, at most; the best
 
 
 def review(paths: Sequence[Path], output: Path | None = None) -> None:
@@ -47,6 +50,7 @@ def review(paths: Sequence[Path], output: Path | None = None) -> None:
         for draw, picture in ((draw_heat_map, "heat_map"), (draw_curves, "curves"), (draw_frontier, "frontier")):
             draw(some, folder / f"{picture}.png")
         _draw_difficulty(some, folder / "difficulty.png")
+        _draw_memory(some, folder / "memory.png")
     states = [run.state for run in runs]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     write_review_page(
@@ -65,6 +69,14 @@ def _draw_difficulty(runs: Sequence[Run], picture: Path) -> None:
     lines = {_title(run, runs): read_difficulty(path) for run, path in found if path.exists()}
     if len(lines) > 1 and len({line.label for line in lines.values()}) == 1:
         draw_difficulty(lines, picture)
+
+
+def _draw_memory(runs: Sequence[Run], picture: Path) -> None:
+    """Where it was measured how far gradients reach, a line for each of the first runs of each row."""
+    found = [(row.runs[0], row.runs[0].folder / "evaluation" / "validation_gradient_flow.csv") for row in rows_of(runs)]
+    curves = {_title(run, runs): read_flow(path) for run, path in found if path.exists()}
+    if len(curves) > 1 and set.intersection(*map(set, curves.values())):
+        draw_memories(dict(list(curves.items())[:_LINES]), picture)
 
 
 def _title(run: Run, runs: Sequence[Run]) -> str:

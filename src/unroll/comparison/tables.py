@@ -58,13 +58,25 @@ def table_of_runs(runs: Sequence[Run]) -> tuple[list[str], list[list[Any]]]:
     """Every run in a row: header and rows, for a CSV file."""
     keys = differing(runs)
     metrics = sorted({name for run in runs if run.summary for name in run.summary["metrics"]})
-    rest = ["parameters", "steps", "epochs", "train_seconds", "throughput", "unit", "device", "precision"]
+    rest = [
+        "parameters",
+        "steps",
+        "epochs",
+        "train_seconds",
+        "throughput",
+        "unit",
+        "device",
+        "precision",
+        "memory_horizon",
+    ]
     header = ["run", "folder", "state", *keys, *metrics, *rest, "failure"]
     rows = []
     for run in runs:
         summary = run.summary or {}
         throughput = summary.get("throughput", {})
         told = {**summary, "throughput": throughput.get("value"), "unit": throughput.get("unit")}
+        memory = summary.get("memory_horizon", {})
+        told["memory_horizon"] = "; ".join(f"{cell}: {found['told']}" for cell, found in memory.items())
         scores = summary.get("metrics", {})
         rows.append(
             [

@@ -1,23 +1,28 @@
 """Pictures and tables of how far gradients reach."""
 
+import csv
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich import box
 from rich.table import Table
 
-from unroll.insight.gradient_flow import Flow
+from unroll.errors import UserError, one_line
 from unroll.insight.pictures import COLOURS, GREY, MARKERS, new_figure, save_figure
 from unroll.writing import write_csv
+
+if TYPE_CHECKING:
+    from unroll.insight.gradient_flow import Flow
 
 _DECADES = 8  # below the largest value: what lies deeper is nothing to any of them
 
 
-def draw_flow(flows: Mapping[str, Flow], horizon: int | None, picture: Path) -> None:
+def draw_flow(flows: Mapping[str, "Flow"], horizon: int | None, picture: Path) -> None:
     """The gradient by lag, and beside it the growth of the Jacobian: a line a cell.
 
     Args:
@@ -96,7 +101,7 @@ def draw_flow_over_training(history: Sequence[tuple[int, Mapping[str, Sequence[f
     save_figure(figure, picture)
 
 
-def write_flow(flows: Mapping[str, Flow], table: Path) -> None:
+def write_flow(flows: Mapping[str, "Flow"], table: Path) -> None:
     """The curves, as CSV: a row for each cell and lag."""
     rows = [
         [name, lag, *(float(f"{line[lag]:.6g}") for line in (flow.median, flow.low, flow.high, flow.growth))]
@@ -106,7 +111,55 @@ def write_flow(flows: Mapping[str, Flow], table: Path) -> None:
     write_csv(table, ["cell", "lag", "median", "low", "high", "growth"], rows)
 
 
-def flow_table(flows: Mapping[str, Flow]) -> Table:
+def read_flow(table: Path) -> dict[str, list[float]]:
+    """The medians by lag of each cell, of what `write_flow` wrote.
+
+    Raises:
+        UserError: it is not that.
+    """
+    found: dict[str, list[float]] = {}
+    try:
+        with table.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                found.setdefault(row["cell"], []).append(float(row["median"]))
+    except (OSError, KeyError, ValueError, csv.Error) as error:
+        raise UserError(f"{table}: cannot be read ({one_line(error)})") from None
+    return found
+
+
+def draw_memories(curves: Mapping[str, Mapping[str, Sequence[float]]], picture: Path) -> None:
+    """How far gradients reach in several runs: a panel for each cell that all of them have, a line a run.
+
+    Args:
+        curves: by the runs' titles, what `read_flow` gives.
+        picture: a PNG file.
+    """
+    names = [name for name in next(iter(curves.values())) if all(name in cells for cells in curves.values())]
+    figure, parts = new_figure(2.5 + 4.5 * len(names), 4.4, ncols=len(names), squeeze=False, sharey=True)
+    for axes, name in zip(parts.flat, names, strict=True):
+        for index, (title, cells) in enumerate(curves.items()):
+            median = np.array(cells[name])
+            axes.plot(
+                np.arange(len(median)),
+                np.maximum(median / median.max(), 10.0**-_DECADES),
+                color=COLOURS[index % len(COLOURS)],
+                linestyle="-" if index < len(COLOURS) else "--",
+                marker=MARKERS[index % len(MARKERS)],
+                markevery=(index * 3, max(1, len(median) // 6)),
+                markersize=4,
+                label=title,
+            )
+        axes.axhline(0.01, color=GREY, linewidth=0.8, label="1 %: the memory horizon")
+        axes.set_yscale("log")
+        axes.set_title(name, fontsize=9)
+        axes.set_xlabel("lag T - t (steps back from where the loss reads)")
+        axes.grid(alpha=0.3)
+    parts.flat[0].set_ylabel("gradient  ||dL_T / ds_t||, share of its largest")
+    parts.flat[-1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    save_figure(figure, picture)
+
+
+def flow_table(flows: Mapping[str, "Flow"]) -> Table:
     """A line a cell, for the terminal."""
     told = (
         "horizon: the lag beyond which the gradient stays below 1 % of its largest value; a step: what it changes by; "
