@@ -6,6 +6,7 @@ import os
 import runpy
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -125,7 +126,11 @@ def _within(arguments: Sequence[str], environment: dict[str, str]) -> subprocess
         contextlib.chdir(ROOT),
         contextlib.redirect_stdout(output),
         contextlib.redirect_stderr(errors),
+        warnings.catch_warnings(),
     ):
+        warnings.resetwarnings()  # as a process of its own has them: they are no errors there
+        for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", kind)
         code: Any = 0
         try:
             runpy.run_path(str(ROOT / arguments[0]), run_name="__main__")

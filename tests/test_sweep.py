@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -142,6 +143,8 @@ def test_ctrl_c_stops_a_sweep_and_its_job(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # What a shell lets the commands ignore that it starts in the background, tests among them.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     until(lambda: (folder / "0/checkpoints/last.ckpt").exists())
     sweep.send_signal(signal.SIGINT)
