@@ -4,23 +4,20 @@ import argparse
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, cast
+from typing import Any, NamedTuple, cast
 
-import lightning
 import torch
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import SumMetric
 
-from unroll.checkpoint import FOLDER, read_checkpoint
 from unroll.data.base import Data
-from unroll.gradient_health import not_finite
 from unroll.schedule import Schedulers
 from unroll.state import State, map_state, reset, select
+from unroll.tasks.guarded_gradients import GuardedGradients
 from unroll.truncation import Truncation
 
 
@@ -38,7 +35,7 @@ class Loss(NamedTuple):
     state: State | None
 
 
-class Task(lightning.LightningModule):
+class Task(GuardedGradients):
     """What is learned. A subclass says what a batch costs (`loss`) and what is reported of it (`metrics`).
 
     Args:
@@ -72,10 +69,6 @@ class Task(lightning.LightningModule):
         self._train_state: State | None = None
         self._eval_state: State | None = None
         self._restored: dict[str, Any] = {}
-        self._batch: Any = None  # that is trained on
-        self.gradient_norm = torch.zeros(())
-        """Of the last update, before it was clipped."""
-        self._unfinite = torch.zeros((), dtype=torch.bool)
         # Not MeanMetric: of torchmetrics 1.9, without its search for NaN (which waits for the device) it drops weights.
         self._sum = SumMetric(nan_strategy="disable")
         self._count = SumMetric(nan_strategy="disable")
@@ -152,7 +145,7 @@ class Task(lightning.LightningModule):
         """predict.py, after its options were read."""
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
-        self._batch = batch
+        self.trained_on = batch
         result = self.loss(batch, self._starting_state(batch, batch_idx))
         self._train_state = result.state
         loss = result.value if batch.share == 1 else result.value * batch.share
@@ -223,65 +216,6 @@ class Task(lightning.LightningModule):
         self.trainer.fit_loop._combined_loader = None
         total_steps = int(steps) if 0 < steps < float("inf") else None
         return cast(OptimizerLRScheduler, ([optimizer], self._schedule(optimizer, total_steps)))
-
-    def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
-        if not isinstance(self.trainer.strategy, SingleDeviceStrategy | DDPStrategy):  # no process has whole gradients
-            super().configure_gradient_clipping(optimizer, gradient_clip_val, gradient_clip_algorithm)
-            return
-        parameters = [
-            weight for group in optimizer.param_groups for weight in group["params"] if weight.grad is not None
-        ]
-        norm = torch.nn.utils.get_total_norm([cast(Tensor, weight.grad) for weight in parameters])
-        scaler = getattr(self.trainer.precision_plugin, "scaler", None)  # 16-mixed
-        if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
-            norm = norm / scaler.get_scale()  # fused, it scales gradients back itself, within its step
-        self.gradient_norm = norm.detach()
-        if scaler is None:  # which finds infinities itself, and leaves such an update out
-            self._unfinite = self._unfinite.to(norm.device) | ~self.gradient_norm.isfinite()
-            if norm.device.type == "cpu":  # elsewhere that would wait for the device: see `check_gradients`
-                self.check_gradients(self.trainer.global_step + 1)
-        # Not Lightning's own, which would compute the norm again, and refuses a fused optimizer in any mixed precision.
-        if gradient_clip_val and gradient_clip_algorithm == "value":
-            torch.nn.utils.clip_grad_value_(parameters, gradient_clip_val)
-        elif gradient_clip_val:
-            torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip_val, norm)
-
-    def check_gradients(self, update: int) -> None:
-        """Have all gradients been numbers so far? Asked where one waits for the device anyway, and before weights are kept.
-
-        Args:
-            update: the last one that was begun.
-
-        Raises:
-            UserError: one was not; with what led there.
-        """
-        if self._unfinite:
-            self.stop("the gradient's norm", update)
-
-    def check_weights(self) -> None:
-        """Are all weights numbers? Asked before they are kept; `check_gradients` is too.
-
-        Raises:
-            UserError: one is not; with what led there.
-        """
-        self.check_gradients(self.trainer.global_step)
-        if not all(weight.isfinite().all() for weight in self.parameters()):
-            self.stop("a weight", self.trainer.global_step)
-
-    def stop(self, what: str, update: int) -> NoReturn:
-        """End the training; see `not_finite`.
-
-        Raises:
-            UserError: always.
-        """
-        last = Path(self.trainer.default_root_dir) / FOLDER / "last.ckpt"
-        kept = read_checkpoint(last)["global_step"] if last.exists() else None
-        raise not_finite(self, what, update, self._batch, kept)
 
     # Beside what Lightning saves, a run that goes on to the same numbers needs the carried state of every lane and the
     # random generators of every process. Only the first process writes, so all of it is gathered there.
