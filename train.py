@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 from unroll.composing import CONF, check_overrides, explained, help_text, named_packages, prepare_resume, write_config
 from unroll.errors import UserError, door
 from unroll.runs import FAILURE, await_config, job_command, later_process
-from unroll.sweep.begin import discard_unbegun, interrupted, prepare_sweep
+from unroll.sweep.begin import discard_unbegun, interrupted, prepare_sweep, spelled_out
 from unroll.sweep.job import Terminated, run_job
 from unroll.sweep.watch import job_folders, watched
 
@@ -74,7 +74,7 @@ def sweep(arguments: list[str]) -> None:
     with explained():
         check_overrides([argument for argument in arguments if not argument.startswith("-")])
         folder, chosen = prepare_sweep(arguments)
-        sys.argv[1:] = chosen
+        sys.argv[1:] = chosen = spelled_out(chosen)
         try:
             with watched(folder, chosen):
                 launch()

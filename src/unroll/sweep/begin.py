@@ -10,7 +10,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from unroll.composing import CONF, groups, named_packages
 from unroll.errors import UsageError, UserError
@@ -19,6 +19,7 @@ from unroll.sweep.watch import job_folders
 from unroll.writing import written_whole
 
 ARGUMENTS = "sweep.json"
+_NO_PARAMS = "hydra.sweeper.params=null"
 
 
 def prepare_sweep(arguments: list[str]) -> tuple[Path, list[str]]:
@@ -101,8 +102,25 @@ def _quoted(key: str, path: Path) -> str:
     return f"{key}='{text}'"
 
 
+def spelled_out(arguments: list[str]) -> list[str]:
+    """The arguments, with what a config of them sweeps over by itself (hydra.sweeper.params) as if it stood on the command
+    line: what really stands there replaces it, where Hydra would run both."""
+    params = _composed(arguments).hydra.sweeper.get("params")
+    if not params:
+        return arguments
+    given = {argument.lstrip("+").partition("=")[0] for argument in arguments}
+    return [*arguments, *(f"{key}={value}" for key, value in params.items() if key not in given), _NO_PARAMS]
+
+
 def _sweep_folder(arguments: list[str]) -> Path:
-    """What hydra.sweep.dir is for these arguments; of what is swept the first is taken."""
+    """What hydra.sweep.dir is for these arguments."""
+    config = _composed(arguments)
+    folder = Path(str(OmegaConf.to_container(config.hydra.sweep, resolve=False)["dir"]))  # type: ignore[call-overload,index]
+    return Path(str(config.hydra.sweep.dir)) if "${" in str(folder) else folder
+
+
+def _composed(arguments: list[str]) -> DictConfig:
+    """With Hydra's own part; of what is swept the first is taken."""
     first = []
     config_dir: list[str] = []
     expects = ""
@@ -118,9 +136,7 @@ def _sweep_folder(arguments: list[str]) -> Path:
     search = [f"hydra.searchpath=[file://{Path(config_dir[0]).absolute()}]"] if config_dir else []
     chosen = [_first(override) for override in OverridesParser.create().parse_overrides(first)]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("train", [*search, *chosen], return_hydra_config=True)
-    folder = Path(str(OmegaConf.to_container(config.hydra.sweep, resolve=False)["dir"]))  # type: ignore[call-overload,index]
-    return Path(str(config.hydra.sweep.dir)) if "${" in str(folder) else folder
+        return compose("train", [*search, *chosen], return_hydra_config=True)
 
 
 def _first(override: Override) -> str:
