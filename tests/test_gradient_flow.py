@@ -185,12 +185,12 @@ def test_a_run_that_is_watched_is_the_run_that_is_not(tmp_path):
     for name, weight in free["state_dict"].items():
         assert torch.equal(whole["state_dict"][name], weight), name
     history = [checkpoint["callbacks"]["GradientFlow"]["history"] for checkpoint in (whole, resumed)]
-    assert [step for step, _ in history[0]] == [4, 8, 12]
+    assert [step for step, _ in history[0]] == [0, 4, 8, 12]
     assert history[0] == history[1]
     for name in ("whole", "resumed"):
         with (tmp_path / name / "metrics.csv").open(newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["memory_horizon/layer 1"]]
-        assert [row["step"] for row in rows] == ["4", "8", "12"]
+        assert [row["step"] for row in rows] == ["0", "4", "8", "12"]
         assert all(0 < float(row["spectral_radius/layer 1"]) < 2 for row in rows)
         summary = json.loads((tmp_path / name / "summary.json").read_text())
         assert set(summary["memory_horizon"]) == {"layer 1"}

@@ -139,9 +139,10 @@ def draw_memories(curves: Mapping[str, Mapping[str, Sequence[float]]], picture: 
     for axes, name in zip(parts.flat, names, strict=True):
         for index, (title, cells) in enumerate(curves.items()):
             median = np.array(cells[name])
+            share = median / median.max()
             axes.plot(
                 np.arange(len(median)),
-                np.maximum(median / median.max(), 10.0**-_DECADES),
+                np.where(share >= 10.0**-_DECADES, share, np.nan),
                 color=COLOURS[index % len(COLOURS)],
                 linestyle="-" if index < len(COLOURS) else "--",
                 marker=MARKERS[index % len(MARKERS)],

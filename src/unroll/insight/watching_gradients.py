@@ -23,7 +23,7 @@ class GradientFlow(Callback):
     """Measures now and then how far gradients reach; training goes on as if it had not.
 
     Args:
-        every_n_steps: updates between two measurements.
+        every_n_steps: updates between two measurements; the first is made before any.
         sequences: of validation that are followed back, at most; always the same.
     """
 
@@ -32,12 +32,18 @@ class GradientFlow(Callback):
         self.sequences = sequences
         self._batch: Any = None
         self._history: list[tuple[int, dict[str, list[float]]]] = []
+        self._at_start: dict[str, int] = {}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"history": self._history}
+        return {"history": self._history, "at_start": self._at_start}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._history = state_dict["history"]
+        self._history, self._at_start = state_dict["history"], state_dict["at_start"]
+
+    @rank_zero_only
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        if trainer.global_step == 0:  # how far learning can reach at all is told by the weights it begins with
+            self._at_start = {name: flow.horizon for name, flow in self._take(trainer, pl_module).items()}
 
     @rank_zero_only
     def on_train_batch_end(
@@ -45,12 +51,16 @@ class GradientFlow(Callback):
     ) -> None:
         if trainer.fit_loop._should_accumulate() or trainer.global_step % self.every_n_steps:
             return
+        self._take(trainer, pl_module)
+
+    def _take(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> dict[str, Flow]:
         task, data = cast(Task, pl_module), cast(Data, trainer.datamodule)  # type: ignore[attr-defined]  # set by a connector
         flows = self._measure(task, data)
         self._history.append((trainer.global_step, {name: flow.median.tolist() for name, flow in flows.items()}))
         metrics = {key: value for name, flow in flows.items() for key, value in _numbers(name, flow).items()}
         for logger in trainer.loggers:
             logger.log_metrics(metrics, step=trainer.global_step)
+        return flows
 
     def _measure(self, task: Task, data: Data) -> dict[str, Flow]:
         if self._batch is None:
@@ -77,7 +87,11 @@ class GradientFlow(Callback):
                 for name, picture in pictures.items():
                     logger.log_image(name, [str(picture)])
         told = [f"memory     {name}: {flow.told()}" for name, flow in flows.items()]
-        return {name: {"steps": flow.horizon, "told": flow.told()} for name, flow in flows.items()}, told
+        return {name: self._told(name, flow) for name, flow in flows.items()}, told
+
+    def _told(self, name: str, flow: Flow) -> dict[str, float | str]:
+        begun = {"steps_at_start": self._at_start[name]} if name in self._at_start else {}
+        return {"steps": flow.horizon, "told": flow.told(), **begun}
 
 
 def _numbers(name: str, flow: Flow) -> dict[str, float]:
