@@ -12,6 +12,7 @@ examples:
   python evaluate.py RUN --split validation+test      both together, where they are one text as one
   python evaluate.py RUN --checkpoint last            the last weights instead of the best
   python evaluate.py RUN --insight gradient_flow --split validation    how far back gradients reach
+  python evaluate.py RUN --insight units              the text in the colours of a unit's state, in a browser
   python evaluate.py RUN task.samples=500 task.stride=1    a forecaster's backtest: more paths, from every step
 
 The scores are printed and written to RUN/evaluation/SPLIT.json (SPLIT-last.json, ... for another
@@ -40,17 +41,20 @@ def main() -> None:
     parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="a package of your own cells")
     parser.add_argument(
         "--insight",
-        choices=["gradient_flow"],
-        help="instead of scores: how far back gradients reach in each cell, as table, picture and CSV",
+        choices=["gradient_flow", "units"],
+        help="instead of scores: how far back gradients reach in each cell; or what its units do, as a page to read",
     )
     parser.add_argument(
         "--sequences", type=positive, default=32, metavar="N", help="followed back, at most (default: 32)"
     )
+    parser.add_argument(
+        "--steps", type=positive, default=20_000, metavar="N", help="that units are shown on, about (default: 20000)"
+    )
     options = parser.parse_intermixed_args()
 
-    from unroll.evaluation import evaluate, show_gradient_flow  # after --help: it takes seconds to load
+    from unroll.evaluation import evaluate, show_gradient_flow, show_units  # after --help: it takes seconds to load
 
-    if options.insight is not None:
+    if options.insight == "gradient_flow":
         show_gradient_flow(
             options.run,
             options.split,
@@ -59,6 +63,17 @@ def main() -> None:
             options.trust,
             options.settings,
             options.sequences,
+        )
+        return
+    if options.insight == "units":
+        show_units(
+            options.run,
+            options.split,
+            options.checkpoint,
+            options.data_path,
+            options.trust,
+            options.settings,
+            options.steps,
         )
         return
     evaluate(

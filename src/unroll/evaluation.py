@@ -17,6 +17,9 @@ from unroll.data.base import Data
 from unroll.errors import UsageError, UserError, one_line
 from unroll.insight.flow_pictures import draw_flow, flow_table, write_flow
 from unroll.insight.gradient_flow import gradient_flow, sample
+from unroll.insight.units import look_at_units, saliency
+from unroll.insight.units_page import write_units_page
+from unroll.insight.units_pictures import STEPS, draw_saliency, draw_trajectories, units_table, write_units
 from unroll.machine import free_speed
 from unroll.runs import load, read_config
 from unroll.summary import for_json, measured, score_tables, short_name
@@ -111,6 +114,46 @@ def show_gradient_flow(
     write_flow(flows, table)
     Console().print(flow_table(flows))
     print(f"written to {picture}, {table}")
+
+
+def show_units(
+    folder: Path,
+    split: str,
+    checkpoint: str,
+    data_path: str | None,
+    trust: list[str],
+    settings: list[str],
+    steps: int,
+) -> None:
+    """Look at what the units of a run's cells do: a page to read in their colours, the state's path, and what each
+    prediction hangs on.
+
+    Args:
+        folder, checkpoint, data_path, trust, settings: see `evaluate`.
+        split: what is read.
+        steps: how much of it, about.
+
+    Raises:
+        UserError: see `evaluate`; or no cell reads sequence by sequence.
+    """
+    _, task, data = _loaded(folder, checkpoint, data_path, trust, settings)
+    reading = task.read_aloud(data, split, steps)
+    found = look_at_units(task, lambda: task.last_losses(reading.batch), reading)
+    if not found:
+        raise UserError(f"{folder}: no cell of this run reads one sequence at a time; there are no units to show")
+    name = split if checkpoint == "best" else f"{split}-{Path(checkpoint).stem}"
+    page, table = folder / f"evaluation/{name}_units.html", folder / f"evaluation/{name}_units.csv"
+    pictures = [folder / f"figures/{kind}_{name}.png" for kind in ("trajectories", "saliency")]
+    left = write_units_page(found, f"What units do: {folder.name}, {split}", page)
+    write_units(found, table)
+    draw_trajectories(found, pictures[0])
+    short = task.read_aloud(data, split, STEPS)
+    predictions, tables = saliency(task, lambda: task.predictions(short.batch))
+    draw_saliency(predictions, tables, {stack: short.words_of(stack)[0] for stack in tables}, pictures[1])
+    Console().print(units_table(found))
+    if left:
+        print(f"note: {left:,} units of which no property tells much had no room on the page; --steps less makes some")
+    print(f"written to {page} (opens in a browser), {table}, {', '.join(map(str, pictures))}")
 
 
 def _loaded(

@@ -208,6 +208,15 @@ class TextStream(Data):
             ),
         ]
 
+    def tokens(self, split: str) -> np.ndarray:
+        """(length,): all tokens of a split, mapped from the disk.
+
+        Raises:
+            UsageError: a name that is no split.
+        """
+        (name,) = self.named_splits(split)
+        return self._store().tokens(name)
+
     def train_dataloader(self) -> TextLanes:
         self.check_share("data.batch_size", self.batch_size)
         return TextLanes(

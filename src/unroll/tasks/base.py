@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import SumMetric
 
 from unroll.data.base import Data
+from unroll.insight.reading import Reading
 from unroll.schedule import Schedulers
 from unroll.state import State, map_state, reset, select
 from unroll.tasks.guarded_gradients import GuardedGradients
@@ -88,6 +89,15 @@ class Task(GuardedGradients):
     @abstractmethod
     def last_losses(self, batch: Any) -> Tensor:
         """What each sequence of a batch costs at its end alone, (sequences,): from there gradients are followed back."""
+
+    @abstractmethod
+    def read_aloud(self, data: Data, split: str, steps: int) -> Reading:
+        """Some sequences of a split, whole ones, of about so many steps together, and how they read: for people who want to
+        see what units do."""
+
+    def predictions(self, batch: Any) -> list[tuple[str, Tensor]]:
+        """What is predicted of each sequence, by its name: (sequences,), a log-probability or what stands for it."""
+        return [("the end", -self.last_losses(batch))]
 
     @abstractmethod
     def metrics(self, loss: float) -> dict[str, float]:

@@ -4,7 +4,7 @@ import argparse
 import math
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +13,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from unroll.arguments import at_least_zero, positive, seed, share
+from unroll.data.base import Data
 from unroll.data.encoding import UNKNOWN, Vocabulary
 from unroll.data.text_stream import TextStream, Window
 from unroll.decoding import generate
 from unroll.errors import UsageError
+from unroll.insight.reading import Reading
 from unroll.models.seq_to_seq import SeqToSeq
 from unroll.recurrent import Recurrent
 from unroll.schedule import Schedulers
@@ -89,6 +91,19 @@ class CharLM(Task):
             state = detach(state)
         y, _ = self.model.hidden(batch.tokens[-(self.horizon or 0) :], state)
         return F.cross_entropy(self.model.readout(y[-1]), batch.targets[-1], ignore_index=-1, reduction="none")
+
+    def read_aloud(self, data: Data, split: str, steps: int) -> Reading:
+        """The first of a split, in one piece."""
+        text = torch.from_numpy(cast(TextStream, data).tokens(split)[: steps + 1].astype("int64"))[:, None]
+        window = Window(text[:-1], text[1:], advance=0, begins=True, first_lane=0, lanes=1)
+        decode = self.vocabulary.decoder()
+        words = [decode(token) for token in text[:-1, 0].tolist()]
+        return Reading(self.transfer_batch_to_device(window, self.device, 0), {"": [words]})
+
+    def predictions(self, batch: Window) -> list[tuple[str, Tensor]]:
+        """The most probable character after each."""
+        best, tokens = F.log_softmax(self.model(batch.tokens)[0], dim=-1).max(-1)
+        return [(self.vocabulary.decode([row[0]]), value) for row, value in zip(tokens.tolist(), best, strict=True)]
 
     def metrics(self, loss: float) -> dict[str, float]:
         return {"loss": loss, "bpc": loss / math.log(2), "perplexity": math.exp(min(loss, 700.0))}

@@ -23,6 +23,8 @@ from unroll.forecast_scores import ForecastScores, Units, quantiles, score_names
 from unroll.forecasting import add_forecasting_arguments, forecast_file
 from unroll.insight.backtest import write_backtest
 from unroll.insight.forecasts import TABLE_LEVELS, draw_calibration, draw_horizon, write_horizon
+from unroll.insight.gradient_flow import sample
+from unroll.insight.reading import Reading
 from unroll.insight.simple_forecasts import best_possible, simple_forecasts
 from unroll.models.autoregressive import Autoregressive
 from unroll.models.forecaster import Channels, Encoded, Normalization
@@ -197,6 +199,14 @@ class Forecasting(Task):
         parameters, y = self.model.statements(batch)
         each = self.model.output.loss(tuple(part[-1] for part in parameters), y[-1].nan_to_num(0.0))
         return torch.where(y[-1].isfinite(), each, 0.0).sum(-1)
+
+    def read_aloud(self, data: Data, split: str, steps: int) -> Reading:
+        """Some windows of a split, and the first target's values, in its own units."""
+        length = self.spec.context_length + self.spec.prediction_length
+        batch = sample(self, data, split, max(1, steps // length))
+        units = self._units(batch)
+        values = batch.targets[..., 0] * units.scale[..., 0] + units.centre[..., 0]
+        return Reading(batch, {"": [[f"{value:.4g} " for value in row] for row in values.T.tolist()]})
 
     def metrics(self, loss: float) -> dict[str, float]:
         return {"loss": loss}

@@ -25,6 +25,7 @@ from unroll.insight import classification
 from unroll.insight.bag_of_words import bag_of_words
 from unroll.insight.classification import Answers
 from unroll.insight.difficulty import draw_difficulty, group_by_difficulty, write_difficulty
+from unroll.insight.reading import Reading, cut_by_tokens, enough
 from unroll.insight.words import Explanation, explain, page
 from unroll.labelling import add_labelling_arguments, label_stream
 from unroll.models.pooling import Pooling
@@ -194,6 +195,26 @@ class Sentiment(Task):
 
     def last_losses(self, batch: LabelledBatch) -> Tensor:
         return F.cross_entropy(self._logits(batch.tokens, batch.lengths), batch.labels, reduction="none")
+
+    def read_aloud(self, data: Data, split: str, steps: int) -> Reading:
+        """The first texts of a split."""
+        data = cast(LabelledText, data)
+        (name,) = data.named_splits(split)
+        sequences, labels = data.encoded(name)
+        rows = enough(sequences.lengths, steps)
+        batch = Buckets(sequences, labels, len(rows), 1).collate(rows, rows)
+        words = [cut_by_tokens(self.spec.tokenizer, data.examples[name].texts[row]) for row in rows]
+        return Reading(
+            self.transfer_batch_to_device(batch, self.device, 0),
+            {"": words},
+            {"class": [self.spec.labels[label] for label in labels[rows]]},
+        )
+
+    def predictions(self, batch: LabelledBatch) -> list[tuple[str, Tensor]]:
+        """The class that is chosen for the first text."""
+        scores = F.log_softmax(self._of_all_classes(self._logits(batch.tokens, batch.lengths)), dim=-1)
+        chosen = int(scores[0].argmax())
+        return [(self.spec.labels[chosen], scores[:, chosen])]
 
     def metrics(self, loss: float) -> dict[str, float]:
         return {"loss": loss}

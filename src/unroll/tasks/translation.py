@@ -24,6 +24,7 @@ from unroll.decoding import Hypothesis, beam_search, sample
 from unroll.errors import UsageError
 from unroll.insight.alignments import Alignment, by_words, draw_alignments
 from unroll.insight.difficulty import draw_difficulty, group_by_difficulty, write_difficulty
+from unroll.insight.reading import Reading, cut_by_tokens, enough
 from unroll.insight.translations import HEADER, Translations, examples, write_examples, write_lines
 from unroll.models.encoder_decoder import EncoderDecoder, Tie
 from unroll.recurrent import Recurrent
@@ -214,6 +215,31 @@ class Translation(Task):
         last = (batch.target != PAD).sum(0) - 1
         rows = torch.arange(len(last), device=last.device)
         return F.cross_entropy(self.model.readout(o[last, rows]), batch.target[last, rows], reduction="none")
+
+    def read_aloud(self, data: Data, split: str, steps: int) -> Reading:
+        """The first pairs of a split, with the reference on the decoder's side."""
+        data = cast(ParallelText, data)
+        (name,) = data.named_splits(split)
+        rows = enough(data.encoded(name)[0].lengths, steps)
+        loader = data.eval_dataloader(name)
+        sources = [cut_by_tokens(self.spec.source_tokenizer, data.pairs[name].sources[row]) for row in rows]
+        targets = [cut_by_tokens(self.spec.target_tokenizer, data.pairs[name].targets[row]) for row in rows]
+        return Reading(
+            self.transfer_batch_to_device(loader.collate(rows, rows), self.device, 0),
+            {"encoder": sources, "decoder": [["> ", *words] for words in targets]},
+        )
+
+    def predictions(self, batch: PairBatch) -> list[tuple[str, Tensor]]:
+        """Each token of the reference."""
+        scores = F.log_softmax(self.model.readout(self.model(batch.source, batch.lengths, begun(batch.target))), dim=-1)
+        found = scores.gather(-1, batch.target[..., None])[..., 0]
+        tokenizer = self.spec.target_tokenizer
+        wanted = batch.target[:, 0].tolist()
+        return [
+            (decode(tokenizer, [[token]])[0] or "(end)", value)
+            for token, value in zip(wanted, found, strict=True)
+            if token != PAD
+        ]
 
     def metrics(self, loss: float) -> dict[str, float]:
         return {"loss": loss, "perplexity": math.exp(min(loss, 700))}
