@@ -151,6 +151,7 @@ def discard(folder: Path) -> None:
         "target_tokenizer.json",
         "languages.json",
         "series.json",
+        "symbols.json",
         "fingerprint",
         "train.log",
         "metrics.csv",
