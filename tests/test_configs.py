@@ -154,7 +154,7 @@ def test_a_frozen_embedding_is_not_trained_and_one_hot_has_none():
 def test_the_experiment_files_tell_their_command():
     for option in groups()["experiment"]:
         text = (CONF / "experiment" / f"{option}.yaml").read_text()
-        assert f"python train.py experiment={option}" in text
+        assert f"python train.py experiment={option}" in text or f"python train.py -m experiment={option}" in text
         yaml.safe_load(text)
 
 

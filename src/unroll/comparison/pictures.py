@@ -26,7 +26,7 @@ def draw_heat_map(runs: Sequence[Run], picture: Path) -> bool:
     if len(keys) < 2:
         return False
     down, across = keys
-    ordered = {key: sorted(values[key], key=_natural) for key in keys}
+    ordered = {key: sorted(values[key], key=natural) for key in keys}
     table = np.full((len(ordered[down]), len(ordered[across])), np.nan)
     for i, one in enumerate(ordered[down]):
         for j, two in enumerate(ordered[across]):
@@ -152,7 +152,7 @@ def _sensible(ends: Sequence[Sequence[float]]) -> tuple[float | None, float | No
     return float(low - margin), float(high + margin)
 
 
-def _natural(text: str) -> tuple[int, float, str]:
+def natural(text: str) -> tuple[int, float, str]:
     """k8 before k16, and 0.5 before 1e3."""
     for candidate in (text, text.lstrip("k")):
         try:

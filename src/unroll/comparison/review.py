@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from unroll.comparison.lags import draw_lags
 from unroll.comparison.page import write_review_page
 from unroll.comparison.pictures import draw_curves, draw_frontier, draw_heat_map
 from unroll.comparison.rows import differing, of_each_task, rows_of
@@ -51,6 +52,8 @@ def review(paths: Sequence[Path], output: Path | None = None) -> None:
             draw(some, folder / f"{picture}.png")
         _draw_difficulty(some, folder / "difficulty.png")
         _draw_memory(some, folder / "memory.png")
+        draw_lags(some, folder / "lags.png")
+        draw_lags(some, folder / "lags_by_truncation.png", down="truncation", panels="model")
     states = [run.state for run in runs]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     write_review_page(
@@ -64,9 +67,10 @@ def _written(output: Path) -> list[str]:
 
 
 def _draw_difficulty(runs: Sequence[Run], picture: Path) -> None:
-    """Where several have told how their score depends on something, a line each."""
-    found = [(run, run.folder / "evaluation" / "validation_difficulty.json") for run in runs]
+    """Where several have told how their score depends on something, a line for each of the first runs of each row."""
+    found = [(row.runs[0], row.runs[0].folder / "evaluation" / "validation_difficulty.json") for row in rows_of(runs)]
     lines = {_title(run, runs): read_difficulty(path) for run, path in found if path.exists()}
+    lines = dict(list(lines.items())[:_LINES])
     if len(lines) > 1 and len({line.label for line in lines.values()}) == 1:
         draw_difficulty(lines, picture)
 

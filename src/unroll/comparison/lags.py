@@ -1,0 +1,107 @@
+"""The picture of memory tasks: how much is remembered, by how far back it lies, beside how far gradients reach."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unroll.comparison.pictures import natural
+from unroll.comparison.rows import Row, rows_of
+from unroll.comparison.run import Run
+from unroll.insight.pictures import BLACK, ORANGE, new_figure, save_figure
+
+LAG = "data.lag"
+
+
+def draw_lags(runs: Sequence[Run], picture: Path, down: str = "model", panels: str = "truncation") -> bool:
+    """The watched metric for each choice and lag; where it was measured, how far gradients reached before training, and how
+    far training let them go.
+
+    Args:
+        runs: of one task.
+        picture: a PNG file.
+        down: the setting that has a row for each value.
+        panels: the setting that has a panel for each value; rows of further settings are averaged.
+
+    Returns:
+        Whether there was something to draw: runs with several lags, and several values of `down`.
+    """
+    rows = [row for row in rows_of(runs) if row.values]
+    found = {
+        key: sorted({row.settings.get(key, "") for row in rows}, key=natural, reverse=key == "truncation")
+        for key in (LAG, down, panels)
+    }
+    lags = found[LAG]
+    if len(lags) < 2 or len(found[down]) < 2:
+        return False
+    count = len(found[panels])
+    across = 1 if len(lags) > 4 or count == 1 else 2
+    shape = math.ceil(count / across), across
+    height = 0.9 + shape[0] * (0.55 + 0.33 * len(found[down]))
+    figure, parts = new_figure(8.0, height, nrows=shape[0], ncols=across, squeeze=False)
+    shown: Any = None
+    cuts: list[float] = []
+    for axes, panel in zip(parts.flat, found[panels], strict=False):
+        inside = [row for row in rows if row.settings.get(panels, "") == panel]
+        table = np.array([[_mean(inside, {down: one, LAG: lag}) for lag in lags] for one in found[down]])
+        shown = axes.imshow(table, cmap="viridis", vmin=0, vmax=1, aspect="auto")
+        for (i, j), value in np.ndenumerate(table):
+            if not math.isnan(value):
+                colour = "white" if value < 0.6 else BLACK
+                axes.text(j, i - 0.14, f"{value:.2f}", ha="center", va="center", fontsize=9, color=colour)
+        for i, one in enumerate(found[down]):
+            line = [row for row in inside if row.settings[down] == one]
+            cuts.append(_horizon(line))
+            reach = max(map(_reach_at_start, line), default=math.nan)
+            axes.plot(_place(lags, reach), i + 0.3, "o", color=ORANGE, markeredgecolor="white", markersize=7)
+            for colour, width in (("white", 3.5), (BLACK, 1.5)):
+                axes.plot([_place(lags, cuts[-1])] * 2, [i - 0.45, i + 0.45], color=colour, linewidth=width)
+        axes.set_xticks(range(len(lags)), lags)
+        axes.set_yticks(range(len(found[down])), found[down])
+        axes.tick_params(length=0)
+        axes.set_title(f"{panels}: {panel}" if panel else "", fontsize=10, loc="left")
+    for axes in list(parts.flat)[count:]:
+        axes.remove()
+    for axes in parts[-1]:
+        axes.set_xlabel("lag (steps between what is to be remembered and the question)")
+    figure.colorbar(shown, ax=parts, label=runs[0].label, pad=0.01)
+    caption = "Circles: how far gradients reach in the untrained network (1 % of their largest value is left)."
+    if not all(map(math.isnan, cuts)):
+        caption += " Bars: where training cuts them."
+    figure.supxlabel(caption, fontsize=8, x=0.01, ha="left")
+    save_figure(figure, picture)
+    return True
+
+
+def _mean(rows: Sequence[Row], wanted: dict[str, str]) -> float:
+    values = [row.mean for row in rows if all(row.settings.get(key) == value for key, value in wanted.items())]
+    return float(np.mean(values)) if values else math.nan
+
+
+def _reach_at_start(row: Row) -> float:
+    """In steps, the furthest of its cells; NaN where it was not measured."""
+    reached = [
+        cell["steps_at_start"]
+        for run in row.runs
+        for cell in (run.summary or {}).get("memory_horizon", {}).values()
+        if "steps_at_start" in cell
+    ]
+    return max(reached, default=math.nan)
+
+
+def _horizon(rows: Sequence[Row]) -> float:
+    """How many steps training lets gradients go back; NaN: all the way, or not alike in all."""
+    settings = [(row.runs[0].setting("truncation.horizon"), row.runs[0].setting("truncation.length")) for row in rows]
+    found = {length if horizon == "null" else horizon for horizon, length in settings}
+    return float(found.pop()) if len(found) == 1 and found != {"null"} else math.nan
+
+
+def _place(lags: Sequence[str], steps: float) -> float:
+    """Where so many steps lie on the axis of lags, whose values stand at even distances; outside it at its edge."""
+    if math.isnan(steps):
+        return math.nan
+    place = np.interp(math.log(max(steps, 1)), [math.log(float(lag)) for lag in lags], range(len(lags)))
+    beyond = 0.42 if steps > float(lags[-1]) else -0.42 if steps < float(lags[0]) else 0.0
+    return float(place) + beyond
