@@ -236,11 +236,13 @@ def test_accuracy_is_drawn_by_lag_where_lags_differ(tmp_path):
         metrics = {"val/accuracy": 1.0 if lag == 5 else 0.125}
         (folder / "summary.json").write_text(json.dumps({"metrics": metrics, "memory_horizon": reached}))
     runs = read_runs([tmp_path / "sweep"])
-    assert draw_lags(runs, tmp_path / "lags.png")
-    assert draw_lags(runs, tmp_path / "by_truncation.png", down="truncation", panels="model")
-    assert (tmp_path / "lags.png").stat().st_size > 10_000
-    assert not draw_lags([one for one in runs if one.setting("data.lag") == "5"], tmp_path / "none.png")
-    assert not (tmp_path / "none.png").exists()
+    drawn = draw_lags(runs, tmp_path / "both")
+    assert [picture.name for picture in drawn] == ["lags.png", "lags_by_truncation.png"]
+    assert all(picture.stat().st_size > 10_000 for picture in drawn)
+    some = [one for one in runs if one.setting("truncation") == "full"]
+    assert [picture.name for picture in draw_lags(some, tmp_path / "one")] == ["lags.png"]
+    assert draw_lags([one for one in runs if one.setting("data.lag") == "5"], tmp_path / "none") == []
+    assert not (tmp_path / "none").exists()
 
 
 def test_sequences_of_other_lengths_are_answered_too():

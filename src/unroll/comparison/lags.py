@@ -15,27 +15,39 @@ from unroll.insight.pictures import BLACK, ORANGE, new_figure, save_figure
 LAG = "data.lag"
 
 
-def draw_lags(runs: Sequence[Run], picture: Path, down: str = "model", panels: str = "truncation") -> bool:
-    """The watched metric for each choice and lag; where it was measured, how far gradients reached before training, and how
+def draw_lags(runs: Sequence[Run], folder: Path) -> list[Path]:
+    """The watched metric for each choice and lag; where it was measured, how far gradients reached before training; and how
     far training let them go.
 
     Args:
         runs: of one task.
-        picture: a PNG file.
-        down: the setting that has a row for each value.
-        panels: the setting that has a panel for each value; rows of further settings are averaged.
+        folder: for lags.png, with a row for each value of the setting that has most, and a panel for each of the next; and
+            for a second picture with these two the other way round.
 
     Returns:
-        Whether there was something to draw: runs with several lags, and several values of `down`.
+        The pictures; none where there are not several lags and several values of another setting.
     """
     rows = [row for row in rows_of(runs) if row.values]
+    keys = list(rows[0].settings) if rows else []
+    values = {key: len({row.settings[key] for row in rows}) for key in keys}
+    others = sorted((key for key in keys if key != LAG and values[key] > 1), key=lambda key: -values[key])
+    if values.get(LAG, 0) < 2 or not others:
+        return []
+    down, panels = [*others, ""][:2]
+    pictures = [folder / "lags.png"]
+    _draw(rows, down, panels, pictures[0])
+    if panels:
+        pictures.append(folder / f"lags_by_{panels.rpartition('.')[2]}.png")
+        _draw(rows, panels, down, pictures[1])
+    return pictures
+
+
+def _draw(rows: Sequence[Row], down: str, panels: str, picture: Path) -> None:
     found = {
         key: sorted({row.settings.get(key, "") for row in rows}, key=natural, reverse=key == "truncation")
         for key in (LAG, down, panels)
     }
     lags = found[LAG]
-    if len(lags) < 2 or len(found[down]) < 2:
-        return False
     count = len(found[panels])
     across = 1 if len(lags) > 4 or count == 1 else 2
     shape = math.ceil(count / across), across
@@ -60,19 +72,19 @@ def draw_lags(runs: Sequence[Run], picture: Path, down: str = "model", panels: s
                 axes.plot([_place(lags, cuts[-1])] * 2, [i - 0.45, i + 0.45], color=colour, linewidth=width)
         axes.set_xticks(range(len(lags)), lags)
         axes.set_yticks(range(len(found[down])), found[down])
+        axes.set_ylabel(down.removeprefix("model.cell."))
         axes.tick_params(length=0)
         axes.set_title(f"{panels}: {panel}" if panel else "", fontsize=10, loc="left")
     for axes in list(parts.flat)[count:]:
         axes.remove()
     for axes in parts[-1]:
         axes.set_xlabel("lag (steps between what is to be remembered and the question)")
-    figure.colorbar(shown, ax=parts, label=runs[0].label, pad=0.01)
+    figure.colorbar(shown, ax=parts, label=rows[0].runs[0].label, pad=0.01)
     caption = "Circles: how far gradients reach in the untrained network (1 % of their largest value is left)."
     if not all(map(math.isnan, cuts)):
         caption += " Bars: where training cuts them."
     figure.supxlabel(caption, fontsize=8, x=0.01, ha="left")
     save_figure(figure, picture)
-    return True
 
 
 def _mean(rows: Sequence[Row], wanted: dict[str, str]) -> float:

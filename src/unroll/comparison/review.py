@@ -52,8 +52,7 @@ def review(paths: Sequence[Path], output: Path | None = None) -> None:
             draw(some, folder / f"{picture}.png")
         _draw_difficulty(some, folder / "difficulty.png")
         _draw_memory(some, folder / "memory.png")
-        draw_lags(some, folder / "lags.png")
-        draw_lags(some, folder / "lags_by_truncation.png", down="truncation", panels="model")
+        draw_lags(some, folder)
     states = [run.state for run in runs]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     write_review_page(

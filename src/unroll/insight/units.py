@@ -122,6 +122,8 @@ def text_properties(words: list[list[str]]) -> dict[str, np.ndarray]:
     """
     each = [_properties(one) for one in words]
     found = {name: np.concatenate([one[name] for one in each])[:, None] for name in each[0]}
+    if not any("\n" in step for one in words for step in one):  # there are no lines
+        del found["place in the line"], found["indentation"]
     if len(words) > 1:
         found["place in the sequence"] = np.concatenate([np.arange(len(one), dtype=float) for one in words])[:, None]
     return found
