@@ -9,9 +9,10 @@ import torch
 from conftest import SHARED, composed
 
 from unroll.building import build_data
-from unroll.data import encoding
+from unroll.data import token_store
 from unroll.data.encoding import Vocabulary, build_vocabulary
 from unroll.data.text_stream import TextLanes, TextStream
+from unroll.data.token_store import load_vocabulary
 from unroll.errors import UserError
 
 
@@ -46,17 +47,17 @@ def test_bytes_decode_as_they_become_whole_characters():
 def test_vocabulary_survives_its_file(tmp_path):
     vocabulary = Vocabulary("characters", (10, 97, 0x1F600))
     vocabulary.save(tmp_path / "v.json")
-    assert Vocabulary.load(tmp_path / "v.json") == vocabulary
+    assert load_vocabulary(tmp_path / "v.json") == vocabulary
     (tmp_path / "v.json").write_text("[1, 2")
     with pytest.raises(UserError, match="not a vocabulary"):
-        Vocabulary.load(tmp_path / "v.json")
+        load_vocabulary(tmp_path / "v.json")
 
 
 @pytest.mark.parametrize("size", [3, 300, 70_000])
 def test_token_types_hold_their_vocabulary(tmp_path, size):
     text = "".join(chr(0x100 + code) for code in range(size) if not 0xD800 <= 0x100 + code < 0xE000)
     vocabulary = build_vocabulary([text], "characters")
-    encoding._write_tokens(tmp_path / "t.npy", [text[:100], text[100:]], vocabulary)
+    token_store._write_tokens(tmp_path / "t.npy", [text[:100], text[100:]], vocabulary)
     tokens = np.load(tmp_path / "t.npy", mmap_mode="r")
     assert tokens.tolist() == list(range(1, len(text) + 1))
     assert tokens.dtype == {3: np.uint8, 300: np.uint16, 70_000: np.uint32}[size]
@@ -69,7 +70,7 @@ def test_splits_are_contiguous_and_the_vocabulary_is_trains(tmp_path):
     assert [len(data._store().tokens(split)) for split in ("train", "validation", "test")] == [900, 50, 50]
     assert data.spec.symbols == (97, 98)
     assert text_of(data, "validation") == "b\ufffd" * 25
-    assert any("25 characters of validation do not occur in train" in line for line in data.describe())
+    assert any("25 characters of validation are not in the vocabulary" in line for line in data.describe())
 
 
 def test_chunks_do_not_show(tmp_path, monkeypatch):
@@ -123,14 +124,14 @@ def test_changed_text_is_encoded_anew_and_unchanged_text_is_not(tmp_path, capsys
 def test_a_killed_encoding_leaves_nothing_that_looks_whole(tmp_path, monkeypatch):
     path = tmp_path / "t.txt"
     path.write_text("abc" * 400)
-    write = encoding._write_tokens
+    write = token_store._write_tokens
 
     def killed(target, *arguments):
         if target.stem == "test":
             raise KeyboardInterrupt
         return write(target, *arguments)
 
-    monkeypatch.setattr(encoding, "_write_tokens", killed)
+    monkeypatch.setattr(token_store, "_write_tokens", killed)
     arguments = (tmp_path, "data=text_files", f"data.path={path}")
     with pytest.raises(KeyboardInterrupt):
         stream(*arguments)

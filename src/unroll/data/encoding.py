@@ -1,17 +1,12 @@
-"""Text as numbers: a vocabulary, and token arrays on disk that are mapped into memory, not read."""
+"""Text as numbers: a vocabulary of characters or bytes."""
 
 import codecs
-import hashlib
 import json
-import mmap
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,7 +18,6 @@ Unit = Literal["characters", "bytes"]
 UNKNOWN = 0
 """The token of whatever the training text does not contain."""
 
-_FORMAT = 1  # part of the fingerprint: raised when the files written here change their meaning
 _CODE_POINTS = 0x110000
 
 
@@ -48,6 +42,10 @@ class Vocabulary:
     def identity(self) -> str:
         """What gives a model's numbers their meaning."""
         return f"{self.unit} {self.symbols}"
+
+    def pieces(self, chunks: Iterable[Chunk]) -> Iterable[Chunk]:
+        """The same text in chunks that can be encoded by themselves: any can."""
+        return chunks
 
     def encode(self, chunk: Chunk) -> np.ndarray:
         """Text -> tokens, (length,) of uint32. A str is taken as UTF-8 where the unit is bytes."""
@@ -80,16 +78,15 @@ class Vocabulary:
         path.write_text(json.dumps({"unit": self.unit, "symbols": self.symbols}))
 
     @classmethod
-    def load(cls, path: Path) -> "Vocabulary":
-        """Read what `save` wrote.
+    def of(cls, stored: dict[str, Any], path: Path) -> "Vocabulary":
+        """From what `save` wrote.
 
         Raises:
-            UserError: there is no such file, or it is something else.
+            UserError: it is something else.
         """
         try:
-            stored = json.loads(path.read_text())
             unit, symbols = stored["unit"], tuple(int(symbol) for symbol in stored["symbols"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: not a vocabulary ({error!r}): is the run's folder whole?") from None
         return cls(unit, symbols)
 
@@ -113,95 +110,3 @@ def _symbols(chunk: Chunk, unit: Unit) -> np.ndarray:
         return np.frombuffer(chunk.encode() if isinstance(chunk, str) else chunk, np.uint8)
     assert isinstance(chunk, str)
     return np.frombuffer(chunk.encode("utf-32-le", "surrogatepass"), np.uint32)
-
-
-class TokenStore:
-    """A corpus's token arrays in a folder of its own, named by a fingerprint of the text and of how it was encoded.
-
-    Attributes:
-        vocabulary: built from the training text.
-        unknown: split -> how many of its tokens are the unknown one.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.vocabulary = Vocabulary.load(folder / "vocabulary.json")
-        self.unknown: dict[str, int] = json.loads((folder / "unknown.json").read_text())
-        self._folder = folder
-
-    def tokens(self, split: str) -> np.memmap:
-        """The tokens of a split, (length,), mapped from the disk: memory is taken only where it is touched."""
-        return np.load(self._folder / f"{split}.npy", mmap_mode="r")
-
-    @classmethod
-    def open(
-        cls,
-        cache: Path,
-        fingerprint: str,
-        texts: Callable[[str], Iterator[Chunk]],
-        splits: Iterable[str],
-        unit: Unit,
-        say: Callable[[str], None] = lambda line: None,
-    ) -> "TokenStore":
-        """The store of a corpus; it is encoded first if it is not yet there.
-
-        Args:
-            cache: the folder that stores lie in.
-            fingerprint: another one whenever the text or its splits are others.
-            texts: split -> its text in chunks; called several times.
-            splits: names of splits, "train" among them.
-            unit: what a token stands for.
-            say: is told when encoding begins.
-        """
-        folder = cache / hashlib.sha256(f"{_FORMAT} {unit} {fingerprint}".encode()).hexdigest()[:24]
-        if not folder.is_dir():
-            say(f"encoding the text into {folder}")
-            cache.mkdir(parents=True, exist_ok=True)
-            # Written beside its place and renamed when whole: what is killed half-way is never taken for a store.
-            unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=cache))
-            try:
-                vocabulary = build_vocabulary(texts("train"), unit)
-                vocabulary.save(unfinished / "vocabulary.json")
-                unknown = {
-                    split: _write_tokens(unfinished / f"{split}.npy", texts(split), vocabulary) for split in splits
-                }
-                (unfinished / "unknown.json").write_text(json.dumps(unknown))
-                unfinished.rename(folder)
-            except OSError:
-                if not folder.is_dir():  # else another process was first: its store is the same
-                    raise
-            finally:
-                shutil.rmtree(unfinished, ignore_errors=True)
-        return cls(folder)
-
-
-def _write_tokens(path: Path, chunks: Iterable[Chunk], vocabulary: Vocabulary) -> int:
-    """Write a .npy of tokens in the smallest type that holds them; returns how many are unknown."""
-    kind = np.min_scalar_type(vocabulary.size - 1)
-    length = unknown = 0
-    with path.open("wb") as file:
-
-        def write_header() -> None:
-            # numpy leaves room in it for any length, so it can be written again once the length is known.
-            np.lib.format.write_array_header_1_0(file, {"descr": kind.str, "fortran_order": False, "shape": (length,)})
-
-        write_header()
-        for chunk in chunks:
-            tokens = vocabulary.encode(chunk).astype(kind)
-            file.write(tokens.tobytes())
-            length += len(tokens)
-            unknown += int((tokens == UNKNOWN).sum())
-        file.seek(0)
-        write_header()
-        file.flush()
-        os.fsync(file.fileno())
-    return unknown
-
-
-def release(tokens: np.ndarray) -> None:
-    """Give back the memory of a mapped array's pages; they are read again when touched again.
-
-    Pages that were read count as a process's memory until the system wants them back: a pass over a large corpus would
-    look as if it were held in memory.
-    """
-    if isinstance(tokens.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        tokens.base.madvise(mmap.MADV_DONTNEED)

@@ -4,16 +4,19 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from unroll.data.base import SPLITS, Data
-from unroll.data.encoding import Chunk, TokenStore, Unit, Vocabulary, release
+from unroll.data.encoding import Chunk, Vocabulary, build_vocabulary
 from unroll.data.lanes import Lanes
+from unroll.data.token_store import TokenStore, load_vocabulary, release
+from unroll.data.tokenizing import Boundaries
+from unroll.data.words import WordVocabulary, fit_words
 from unroll.errors import UsageError, UserError
 from unroll.truncation import Truncation
 
@@ -104,7 +107,8 @@ class TextStream(Data):
     Args:
         batch_size: lanes, over all devices.
         truncation: gives the windows their length and history.
-        unit: what a token is: `characters` (Unicode code points) or `bytes`.
+        unit: what a token is: `characters` (Unicode code points) or `bytes`; `words`, or `bpe`, pieces of words.
+        vocab_size, min_count, lowercase, boundaries: of words and their pieces; see `fit_words`.
         cache_dir: folder for encoded texts.
         eval_lanes: lanes of validation and test: the more, the faster; each begins without having read what lies
             before it, so this is part of what a score means and does not follow the batch size.
@@ -116,7 +120,11 @@ class TextStream(Data):
         self,
         batch_size: PositiveInt,
         truncation: Truncation,
-        unit: Unit,
+        unit: Literal["characters", "bytes", "words", "bpe"],
+        vocab_size: Annotated[int, Field(ge=2)],
+        min_count: PositiveInt,
+        lowercase: bool,
+        boundaries: Boundaries,
         cache_dir: str,
         eval_lanes: PositiveInt,
         eval_window: PositiveInt,
@@ -130,7 +138,11 @@ class TextStream(Data):
         self.batch_size = batch_size
         self.truncation = truncation
         self.length = truncation.length
-        self.unit: Unit = unit
+        self.unit = unit
+        self.vocab_size = vocab_size
+        self.min_count = min_count
+        self.lowercase = lowercase
+        self.boundaries: Boundaries = boundaries
         self.cache_dir = Path(cache_dir)
         self.eval_lanes = eval_lanes
         self.eval_window = eval_window
@@ -149,18 +161,18 @@ class TextStream(Data):
         return digest.hexdigest()
 
     @staticmethod
-    def load_spec(folder: Path) -> Vocabulary:
-        return Vocabulary.load(folder / "vocabulary.json")
+    def load_spec(folder: Path) -> Vocabulary | WordVocabulary:
+        return load_vocabulary(folder / "vocabulary.json")
 
     @property
-    def spec(self) -> Vocabulary:
+    def spec(self) -> Vocabulary | WordVocabulary:
         return self._store().vocabulary
 
     def save_spec(self, folder: Path) -> None:
         self.spec.save(folder / "vocabulary.json")
         (folder / "fingerprint").write_text(self._fingerprint)
 
-    def adopt(self, spec: Vocabulary) -> None:
+    def adopt(self, spec: Vocabulary | WordVocabulary) -> None:
         if self.spec != spec:
             raise UserError(
                 f"{self.source}: the vocabulary of this data is not the one that the run was trained with: has the text "
@@ -177,10 +189,23 @@ class TextStream(Data):
     def _store(self) -> TokenStore:
         if not hasattr(self, "_opened"):
             self._fingerprint = self.fingerprint()
-            self._opened = TokenStore.open(self.cache_dir, self._fingerprint, self.texts, SPLITS, self.unit, say=print)
+            self._opened = TokenStore.open(
+                self.cache_dir, self._fingerprint, self.texts, SPLITS, self._fit, self._settings, say=print
+            )
             for split in SPLITS:
                 self._check_length(split)
         return self._opened
+
+    def _fit(self, chunks: Iterator[Chunk]) -> Vocabulary | WordVocabulary:
+        if self.unit == "words" or self.unit == "bpe":
+            return fit_words(chunks, self.unit, self.vocab_size, self.min_count, self.lowercase, self.boundaries)
+        return build_vocabulary(chunks, self.unit)
+
+    @property
+    def _settings(self) -> str:
+        if self.unit in ("words", "bpe"):
+            return f"{self.unit} {self.vocab_size} {self.min_count} {self.lowercase} {self.boundaries}"
+        return self.unit
 
     def _check_length(self, split: str) -> None:
         count = len(self._opened.tokens(split))
@@ -200,10 +225,11 @@ class TextStream(Data):
         store = self._store()
         counts = {split: len(store.tokens(split)) for split in SPLITS}
         return [
-            ", ".join(f"{split} {count:,}" for split, count in counts.items()) + f" {self.unit}",
+            ", ".join(f"{split} {count:,}" for split, count in counts.items())
+            + f" {self.unit}; {store.vocabulary.size:,} different",
             *(
-                f"{store.unknown[split]:,} {self.unit} of {split} do not occur in train: unknown to the model"
-                for split in SPLITS[1:]
+                f"{store.unknown[split]:,} {self.unit} of {split} are not in the vocabulary: unknown to the model"
+                for split in SPLITS
                 if store.unknown[split]
             ),
         ]

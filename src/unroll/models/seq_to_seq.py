@@ -13,6 +13,23 @@ from unroll.schema import Probability
 from unroll.state import State
 
 
+class Locked(nn.Module):
+    """Dropout of the same features at every step of (time, batch, features), another mask for each sequence.
+
+    Args:
+        p: probability of dropping one.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or not self.p:
+            return x
+        return x * F.dropout(x.new_ones(x.shape[1:]), self.p)
+
+
 class SeqToSeq(nn.Module):
     """Tokens in, a score for every token of the vocabulary out, a step each.
 
@@ -27,7 +44,9 @@ class SeqToSeq(nn.Module):
         freeze_embedding: keep the embedding as it was drawn.
         tie_weights: V is the embedding's matrix (Press & Wolf 2017); needs embedding_size = the stack's width.
         input_dropout: probability of dropping a feature of x_t.
-        output_dropout: probability of dropping a feature of y_t.
+        output_dropout: probability of dropping a feature of y_t. With the stack's `locked_dropout` both drop the same
+            features at every step (Gal & Ghahramani 2016).
+        embedding_dropout: probability of dropping a token's whole embedding, wherever it occurs in a window.
 
     Raises:
         UsageError: tie_weights with another width, or without an embedding.
@@ -42,6 +61,7 @@ class SeqToSeq(nn.Module):
         tie_weights: bool = False,
         input_dropout: Probability = 0.0,
         output_dropout: Probability = 0.0,
+        embedding_dropout: Probability = 0.0,
     ) -> None:
         super().__init__()
         self.vocab_size = vocab_size
@@ -61,16 +81,30 @@ class SeqToSeq(nn.Module):
                     f"they are {embedding_size} and {self.recurrent.output_size}"
                 )
             self.output.weight = self.embedding.weight
-        self.input_dropout = nn.Dropout(input_dropout)
-        self.output_dropout = nn.Dropout(output_dropout)
+        # A locked mask is one for all steps, which are the first dimension.
+        kind = Locked if self.recurrent.locked_dropout else nn.Dropout
+        self.input_dropout = kind(input_dropout)
+        self.output_dropout = kind(output_dropout)
+        self.embedding_dropout = embedding_dropout
 
     def hidden(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """tokens: (time, batch) of int -> the stack's outputs (time, batch, hidden_size) and final state."""
         if self.embedding is None:
             x = F.one_hot(tokens, self.vocab_size).to(self.output.weight.dtype)
         else:
-            x = self.embedding(tokens)
+            x = self._embedded(tokens)
         return self.recurrent(self.input_dropout(x), state)
+
+    def _embedded(self, tokens: Tensor) -> Tensor:
+        assert self.embedding is not None
+        if not self.training or not self.embedding_dropout:
+            return self.embedding(tokens)
+        kept = F.dropout(self.embedding.weight.new_ones(self.vocab_size, 1), self.embedding_dropout)
+        return self.embedding(tokens) * kept[tokens]
+
+    def drop_output(self, y: Tensor) -> Tensor:
+        """What the scores are made of: y, (time, batch, output_size), with dropout."""
+        return self.output_dropout(y)
 
     def readout(self, y: Tensor) -> Tensor:
         """y: (..., output_size) -> logits (..., vocab_size): log-probabilities up to a constant."""

@@ -1,0 +1,126 @@
+"""A text's tokens on disk, which are mapped into memory and not read."""
+
+import hashlib
+import json
+import mmap
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from unroll.data.encoding import UNKNOWN, Chunk, Vocabulary
+from unroll.data.words import WordVocabulary
+from unroll.errors import UserError
+
+_FORMAT = 1  # part of the fingerprint: raised when the files written here change their meaning
+
+
+def load_vocabulary(path: Path) -> Vocabulary | WordVocabulary:
+    """Read what a vocabulary's `save` wrote.
+
+    Raises:
+        UserError: there is no such file, or it is something else.
+    """
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        words = stored["unit"] in ("words", "bpe")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not a vocabulary ({error!r}): is the run's folder whole?") from None
+    return WordVocabulary.of(stored, path) if words else Vocabulary.of(stored, path)
+
+
+class TokenStore:
+    """A corpus's token arrays in a folder of its own, named by a fingerprint of the text and of how it was encoded.
+
+    Attributes:
+        vocabulary: built from the training text.
+        unknown: split -> how many of its tokens are the unknown one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.vocabulary = load_vocabulary(folder / "vocabulary.json")
+        self.unknown: dict[str, int] = json.loads((folder / "unknown.json").read_text())
+        self._folder = folder
+
+    def tokens(self, split: str) -> np.memmap:
+        """The tokens of a split, (length,), mapped from the disk: memory is taken only where it is touched."""
+        return np.load(self._folder / f"{split}.npy", mmap_mode="r")
+
+    @classmethod
+    def open(
+        cls,
+        cache: Path,
+        fingerprint: str,
+        texts: Callable[[str], Iterator[Chunk]],
+        splits: Iterable[str],
+        fit: Callable[[Iterator[Chunk]], Vocabulary | WordVocabulary],
+        settings: str,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> "TokenStore":
+        """The store of a corpus; it is encoded first if it is not yet there.
+
+        Args:
+            cache: the folder that stores lie in.
+            fingerprint: another one whenever the text or its splits are others.
+            texts: split -> its text in chunks; called several times.
+            splits: names of splits, "train" among them.
+            fit: makes the vocabulary from the training text.
+            settings: another one whenever `fit` would make another vocabulary of the same text.
+            say: is told when encoding begins.
+        """
+        folder = cache / hashlib.sha256(f"{_FORMAT} {settings} {fingerprint}".encode()).hexdigest()[:24]
+        if not folder.is_dir():
+            say(f"encoding the text into {folder}")
+            cache.mkdir(parents=True, exist_ok=True)
+            # Written beside its place and renamed when whole: what is killed half-way is never taken for a store.
+            unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=cache))
+            try:
+                vocabulary = fit(texts("train"))
+                vocabulary.save(unfinished / "vocabulary.json")
+                unknown = {
+                    split: _write_tokens(unfinished / f"{split}.npy", texts(split), vocabulary) for split in splits
+                }
+                (unfinished / "unknown.json").write_text(json.dumps(unknown))
+                unfinished.rename(folder)
+            except OSError:
+                if not folder.is_dir():  # else another process was first: its store is the same
+                    raise
+            finally:
+                shutil.rmtree(unfinished, ignore_errors=True)
+        return cls(folder)
+
+
+def _write_tokens(path: Path, chunks: Iterable[Chunk], vocabulary: Vocabulary | WordVocabulary) -> int:
+    """Write a .npy of tokens in the smallest type that holds them; returns how many are unknown."""
+    kind = np.min_scalar_type(vocabulary.size - 1)
+    length = unknown = 0
+    with path.open("wb") as file:
+
+        def write_header() -> None:
+            # numpy leaves room in it for any length, so it can be written again once the length is known.
+            np.lib.format.write_array_header_1_0(file, {"descr": kind.str, "fortran_order": False, "shape": (length,)})
+
+        write_header()
+        for chunk in vocabulary.pieces(chunks):
+            tokens = vocabulary.encode(chunk).astype(kind)
+            file.write(tokens.tobytes())
+            length += len(tokens)
+            unknown += int((tokens == UNKNOWN).sum())
+        file.seek(0)
+        write_header()
+        file.flush()
+        os.fsync(file.fileno())
+    return unknown
+
+
+def release(tokens: np.ndarray) -> None:
+    """Give back the memory of a mapped array's pages; they are read again when touched again.
+
+    Pages that were read count as a process's memory until the system wants them back: a pass over a large corpus would
+    look as if it were held in memory.
+    """
+    if isinstance(tokens.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        tokens.base.madvise(mmap.MADV_DONTNEED)

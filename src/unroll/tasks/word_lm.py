@@ -1,0 +1,222 @@
+"""Word language model: the next word, from all that came before; it completes what one writes."""
+
+import argparse
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+from torch import Tensor
+from torch.optim import Optimizer
+
+from unroll.arguments import positive
+from unroll.cache import Cache
+from unroll.cross_entropy import linear_cross_entropy
+from unroll.data.encoding import UNKNOWN
+from unroll.data.text_stream import Window
+from unroll.data.words import WordVocabulary
+from unroll.errors import UsageError
+from unroll.models.seq_to_seq import SeqToSeq
+from unroll.recurrent import Recurrent
+from unroll.schedule import Schedulers
+from unroll.schema import Probability
+from unroll.state import State
+from unroll.tasks.base import Loss
+from unroll.tasks.language_model import LanguageModel
+from unroll.truncation import Truncation, run_window
+
+
+class Completion(NamedTuple):
+    """A word that may come next.
+
+    Attributes:
+        word: in writing.
+        probability: the model's; of the words that begin as what was written, if a word was begun.
+        goes_on: what most probably comes after it.
+    """
+
+    word: str
+    probability: float
+    goes_on: str
+
+
+class WordLM(LanguageModel):
+    """Cross-entropy of the next word, or piece of a word; reported in nats (loss) and as perplexity, by the count of tokens
+    that the data has.
+
+    The loss is worked out some rows at a time: the scores of a large vocabulary are never all in memory.
+
+    Args:
+        spec: the vocabulary.
+        recurrent: makes the stack of cells.
+        optimizer, schedule, truncation: see `Task`.
+        embedding_size, freeze_embedding, tie_weights, input_dropout, output_dropout, embedding_dropout: see `SeqToSeq`.
+        activation_penalty: weight of the mean square of the top layer's output, after dropout, in the training loss (AR;
+            Merity et al. 2017, section 4.3).
+        change_penalty: weight of the mean square of what that output, before dropout, changes from step to step (TAR).
+        cache_size: in evaluation, how many of the words just read may come again by what they came after; 0: none. See
+            `unroll.cache.Cache`, for these three.
+        cache_weight: share of the probability that they get.
+        cache_sharpness: how alike the outputs must be.
+
+    Raises:
+        UsageError: a text by characters; see `LanguageModel`, too.
+    """
+
+    def __init__(
+        self,
+        spec: WordVocabulary,
+        recurrent: Callable[..., Recurrent],
+        optimizer: Callable[..., Optimizer],
+        schedule: Callable[..., Schedulers],
+        truncation: Truncation,
+        embedding_size: PositiveInt,
+        freeze_embedding: bool,
+        tie_weights: bool,
+        input_dropout: Probability,
+        output_dropout: Probability,
+        embedding_dropout: Probability,
+        activation_penalty: NonNegativeFloat,
+        change_penalty: NonNegativeFloat,
+        cache_size: NonNegativeInt,
+        cache_weight: Probability,
+        cache_sharpness: NonNegativeFloat,
+    ) -> None:
+        if not isinstance(spec, WordVocabulary):
+            raise UsageError(f"data.unit={spec.unit}: task=word_lm reads words (or bpe); task=char_lm reads these")
+        model = SeqToSeq(
+            spec.size,
+            recurrent,
+            embedding_size,
+            freeze_embedding,
+            tie_weights,
+            input_dropout,
+            output_dropout,
+            embedding_dropout,
+        )
+        super().__init__(spec, model, optimizer, schedule, truncation)
+        self.words = spec
+        self.activation_penalty = activation_penalty
+        self.change_penalty = change_penalty
+        self.cache = Cache(cache_size, cache_weight, cache_sharpness) if cache_size else None
+
+    def loss(self, batch: Window, state: State | None) -> Loss:
+        if self.cache is not None and not self.training:
+            return self._loss_with(self.cache, batch, state)
+        y, carried = run_window(self.model.hidden, batch.tokens, state, batch.advance)
+        targets = batch.targets
+        y = y[-len(targets) :]
+        dropped = self.model.drop_output(y)
+        rows, wanted = dropped.flatten(0, 1), targets.flatten()
+        if not self.training:  # in training every lane has a next word; not to ask the device keeps it at work
+            rows, wanted = rows[wanted >= 0], wanted[wanted >= 0]
+        count = torch.tensor(len(wanted), device=y.device)
+        if not len(wanted):
+            return Loss(y.sum() * 0, count, carried)
+        output = self.model.output
+        value = linear_cross_entropy(rows, output.weight, output.bias, wanted)
+        if self.training and self.activation_penalty:
+            value = value + self.activation_penalty * dropped.pow(2).mean()
+        if self.training and self.change_penalty and len(y) > 1:
+            value = value + self.change_penalty * (y[1:] - y[:-1]).pow(2).mean()
+        return Loss(value, count, carried)
+
+    def _loss_with(self, cache: Cache, batch: Window, state: State | None) -> Loss:
+        carried, seen = (None, None) if state is None else state
+        y, carried = run_window(self.model.hidden, batch.tokens, carried, batch.advance)
+        y = y[-len(batch.targets) :]
+        exact = torch.promote_types(y.dtype, torch.float32)  # half precision ends here
+        wanted = batch.targets.clamp(min=0)
+        of_model = self.model.readout(y).to(exact).log_softmax(-1).gather(-1, wanted[..., None])[..., 0]
+        costs, seen = cache.costs(of_model, y.to(exact), wanted, seen)
+        scored = batch.targets >= 0
+        count = scored.sum()
+        return Loss((costs * scored).sum() / count.clamp(min=1), count, (carried, seen))
+
+    @torch.inference_mode()
+    def complete(self, text: str, top: int = 5, words: int = 4) -> list[Completion]:
+        """What may come next, the most probable first.
+
+        Args:
+            text: what was written. Where it ends within a word (not at a space, and not with a word that is known), that
+                word is completed.
+            top: how many.
+            words: how many more words each goes on by.
+
+        Raises:
+            UsageError: nothing but a part of a word that no known one begins with.
+        """
+        before, begun = self._split(text)
+        scores = self.next_words(before)
+        candidates = self._beginning_with(begun)
+        if not len(candidates):
+            raise UsageError(f"no word that the model knows begins with {begun!r}")
+        probabilities = torch.softmax(scores[candidates], dim=-1)
+        found = probabilities.topk(min(top, len(candidates)))
+        chosen = candidates[found.indices]
+        return [
+            Completion(self.words.decode([token]), probability, goes_on)
+            for token, probability, goes_on in zip(
+                chosen.tolist(), found.values.tolist(), self._go_on(before, chosen, words), strict=True
+            )
+        ]
+
+    def _split(self, text: str) -> tuple[str, str]:
+        """What is whole of a text, and the word that is begun at its end."""
+        last = text.split()[-1] if text and not text[-1:].isspace() else ""
+        if not last or not self.words.unknown(last) or self.words.unit == "bpe":
+            return text, ""
+        return text[: len(text) - len(last)], last
+
+    def _beginning_with(self, begun: str) -> Tensor:
+        """(candidates,): the tokens whose words begin so; the unknown one never."""
+        words = self.words.words
+        begun = self.words.tokenizer.normalizer.normalize_str(begun)
+        found = [token for token in range(len(words)) if token != UNKNOWN and words[token].startswith(begun)]
+        return torch.tensor(found, device=self.device)
+
+    def next_words(self, text: str) -> Tensor:
+        """(vocab_size,): scores of the word after a text, log-probabilities up to a constant."""
+        logits, _ = self.model(self._encoded(text))
+        return logits[-1, 0].float()
+
+    def _encoded(self, text: str) -> Tensor:
+        """(time, 1), with the end of a line before it, as every text has that one begins."""
+        return torch.from_numpy(self.words.encode(f"\n{text}").astype("int64"))[:, None].to(self.device)
+
+    def _go_on(self, text: str, tokens: Tensor, length: int) -> list[str]:
+        """The most probable words after a text and each of these tokens."""
+        _, state = self.model(self._encoded(text).expand(-1, len(tokens)))
+        decoders = [self.words.decoder() for _ in tokens]
+        written = [""] * len(tokens)
+        for decode, token in zip(decoders, tokens.tolist(), strict=True):
+            decode(token)
+        for _ in range(length):
+            logits, state = self.model(tokens[None], state)
+            logits[-1][:, UNKNOWN] = -torch.inf
+            tokens = logits[-1].argmax(-1)
+            written = [
+                text + decode(token) for text, decode, token in zip(written, decoders, tokens.tolist(), strict=True)
+            ]
+        return [" ".join(text.split()) for text in written]
+
+    @classmethod
+    def add_predict_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        super().add_predict_arguments(parser)
+        parser.add_argument("--complete", metavar="TEXT", help="rank the words that may come next, instead of writing")
+        parser.add_argument("--top", type=positive, default=5, metavar="N", help="of them, the best (default: 5)")
+        parser.add_argument("--interactive", action="store_true", help="complete while you type")
+
+    def predict(self, options: argparse.Namespace) -> None:
+        if options.complete is not None and options.interactive:
+            raise UsageError("--complete and --interactive: give one of them")
+        if options.interactive:
+            from unroll.completing import complete_while_typing
+
+            complete_while_typing(self, options.top)
+        elif options.complete is None:
+            super().predict(options)
+        else:
+            for found in self.complete(options.complete, options.top):
+                word = "(end of the line)" if found.word == "\n" else found.word
+                print(f"{found.probability:6.1%}  {word:<16}{found.goes_on}".rstrip())
