@@ -194,5 +194,6 @@ def test_a_run_that_is_watched_is_the_run_that_is_not(tmp_path):
         assert all(0 < float(row["spectral_radius/layer 1"]) < 2 for row in rows)
         summary = json.loads((tmp_path / name / "summary.json").read_text())
         assert set(summary["memory_horizon"]) == {"layer 1"}
+        assert summary["memory_horizon"]["layer 1"]["steps_at_start"] == float(rows[0]["memory_horizon/layer 1"])
         for picture in ("gradient_flow", "gradient_flow_training"):
             assert (tmp_path / name / f"figures/{picture}.png").stat().st_size > 10_000

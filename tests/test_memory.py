@@ -1,6 +1,7 @@
 """Memory tasks: what is asked for stood where it is said to, chance is what chance scores, and truncation cuts."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from torch import nn
 
 from unroll.building import build_data, build_task, data_options
 from unroll.cells.rnn import RNN
-from unroll.comparison.lags import draw_lags
+from unroll.comparison.lags import _horizon, _mean, _place, _reach_at_start, draw_lags
+from unroll.comparison.rows import rows_of
 from unroll.comparison.run import read_runs
 from unroll.data.memory import Drawn, MemoryData, side_by_side
 from unroll.errors import UsageError, UserError
@@ -185,6 +187,21 @@ def test_a_perfect_answer_scores_one_and_a_wrong_one_nothing(option):
     assert task._costs(wrong, batch.answers).mean() == pytest.approx(40.0 if data.spec.answers else 0.0025, rel=1e-4)
 
 
+def test_numbers_are_read_in_any_precision():
+    data = data_of("adding", 12, 50)
+    task = build_task(composed("task=adding", "data.lag=12"), data.spec).to(torch.bfloat16)
+    assert 0 <= task.accuracy(data.drawn("test"), 7) <= 1
+    assert task.last_losses(side_by_side(data.drawn("test"))).isfinite().all()
+
+
+def test_accuracy_is_that_of_all_sequences_whatever_the_batches():
+    data = data_of("recall", 6, 50)
+    task = build_task(composed("task=recall", "data.lag=6"), data.spec)
+    batch = side_by_side(data.drawn("test"))
+    expected = task._are_right(task._answers(batch.steps), batch.answers).double().mean().item()
+    assert [task.accuracy(data.drawn("test"), size) for size in (1, 7, 1000)] == [pytest.approx(expected)] * 3
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A network that has learned to recall."""
@@ -236,12 +253,20 @@ def test_accuracy_is_drawn_by_lag_where_lags_differ(tmp_path):
         metrics = {"val/accuracy": 1.0 if lag == 5 else 0.125}
         (folder / "summary.json").write_text(json.dumps({"metrics": metrics, "memory_horizon": reached}))
     runs = read_runs([tmp_path / "sweep"])
+    rows = rows_of(runs)
+    assert _reach_at_start(rows) == 12
+    horizons = {row.settings["truncation"]: _horizon([row]) for row in rows}
+    assert horizons["k8"] == 8 and math.isnan(horizons["full"])
+    assert _mean(rows, {"model": "rnn", "truncation": "k8", "data.lag": "20"}) == 0.125
     drawn = draw_lags(runs, tmp_path / "both")
     assert [picture.name for picture in drawn] == ["lags.png", "lags_by_truncation.png"]
     assert all(picture.stat().st_size > 10_000 for picture in drawn)
     some = [one for one in runs if one.setting("truncation") == "full"]
     assert [picture.name for picture in draw_lags(some, tmp_path / "one")] == ["lags.png"]
     assert draw_lags([one for one in runs if one.setting("data.lag") == "5"], tmp_path / "none") == []
+    # Even distances stand for even factors: 10 is as far from 5 as from 20.
+    assert _place(["5", "20"], 10) == pytest.approx(0.5) and _place(["5", "20"], 5) == 0
+    assert _place(["5", "20"], 20) > 1 and _place(["5", "20"], 2) < 0
     assert not (tmp_path / "none").exists()
 
 

@@ -18,12 +18,15 @@ import yaml
 from conftest import ROOT, SMALL, composed, door
 from rich.console import Console
 
+from hydra_plugins.unroll_optuna.sweeper import OptunaSweeper
 from unroll.checkpoint import read_checkpoint
 from unroll.comparison.run import read_runs
 from unroll.comparison.tables import comparison_table
 from unroll.job import run
 from unroll.runs import is_locked, locked
+from unroll.sweep.begin import spelled_out
 from unroll.sweep.search import was_pruned
+from unroll.sweep.watch import swept
 
 REST = [item for item in SMALL if not item.startswith("truncation")]
 REST += [
@@ -284,6 +287,16 @@ def test_wrong_use_of_a_search_is_told_in_one_line(tmp_path, arguments, line):
     assert result.returncode == 2
     assert line in result.stderr and result.stderr.count("\n") == 1, result.stderr
     assert not (tmp_path / "new").exists()
+
+
+def test_what_a_config_sweeps_over_is_spelled_out_and_the_command_line_replaces_it():
+    whole = spelled_out(["-m", "experiment=memory_horizon"])
+    assert whole[:2] == ["-m", "experiment=memory_horizon"] and whole[-1] == "hydra.sweeper.params=null"
+    assert swept(whole) == {"model": 7, "truncation": 3, "data.lag": 5}
+    some = spelled_out(["-m", "experiment=memory_horizon", "model=lstm", "data.lag=5,10"])
+    assert swept(some) == {"truncation": 3, "data.lag": 2} and "model=lstm" in some
+    assert spelled_out(["-m", "model=rnn,lstm"]) == ["-m", "model=rnn,lstm"]
+    OptunaSweeper(1, "tpe", "none", 1, 0, params=None)  # as the config has it then
 
 
 def test_a_range_needs_a_search(tmp_path):

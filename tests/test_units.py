@@ -17,6 +17,7 @@ from sklearn.linear_model import LinearRegression
 
 from unroll.building import build_data, build_task
 from unroll.composing import groups
+from unroll.errors import UsageError
 from unroll.insight.reading import Reading, cut_by_tokens, enough
 from unroll.insight.units import Units, explain_units, look_at_units, saliency, text_properties
 from unroll.insight.units_page import write_units_page
@@ -121,7 +122,8 @@ def test_every_task_reads_aloud(task, tmp_path):
     stacks = [name for name, part in made.named_modules() if isinstance(part, Recurrent)]
     assert len({part.cell.split("layer")[0] for part in found}) == len(stacks)
     for part in found:
-        assert all(len(words) == len(states) for words, states in zip(part.words, part.states, strict=True))
+        assert part.words == reading.words_of(part.cell)
+        assert [len(words) for words in part.words] == [len(states) for states in part.states]
         assert all(((values >= 0) & (values <= 1)).all() for values in part.explained.values())
     predictions, tables = saliency(made, lambda: made.predictions(reading.batch))
     assert predictions and tables
@@ -169,6 +171,52 @@ def test_the_door_writes_page_table_and_pictures(shown):
     assert {row["part"] for row in rows} == {"layer 1", "layer 1 inner state"}
     for picture in ("trajectories", "saliency"):
         assert (shown / f"figures/{picture}_validation.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(("task", "model"), [("char_lm", "lstm"), ("word_lm", "gru"), ("recall", "skip")])
+def test_words_stand_beside_the_state_after_they_were_read(task, model):
+    made, data = small(task, f"model={model}")
+    reading = made.read_aloud(data, "validation", 60)
+    (words, *_), batch = reading.words[""], reading.batch
+    tokens = batch.tokens if hasattr(batch, "tokens") else batch.steps
+    part = look_at_units(made, lambda: made.last_losses(batch), reading)[0]
+    with torch.no_grad():  # as far as the seventh word, and no further
+        y, _ = made.model.recurrent(made.model.embedding(tokens[:7]))
+    np.testing.assert_allclose(part.states[0][6], y[6, 0].numpy(), atol=1e-6)
+    if task != "recall":
+        assert "".join(words[:7]) == made.vocabulary.decode(tokens[:7, 0].tolist())
+
+
+@pytest.mark.parametrize("form", ["autoregressive", "segments"])
+def test_a_forecaster_has_read_the_values_beside_its_states(form):
+    made, data = small("forecasting", f"task.form={form}", "model=gru")
+    reading = made.read_aloud(data, "validation", 200)
+    (words,) = reading.words[""]
+    values = [float(value) for value in "".join(words).split()]
+    shown = reading.batch.targets[:, 0, 0] * made.scale[0, 0] + made.centre[0, 0]
+    assert values == pytest.approx(shown[: len(values)].tolist(), rel=1e-3)
+    assert len(words) == (191 if form == "autoregressive" else 7)
+    part = look_at_units(made, lambda: made.last_losses(reading.batch), reading)[0]
+    other = reading.batch.targets.clone()
+    other[96:120] += 3.0  # the fifth segment; none of the context's level is taken into account here
+    made.model.normalization = "none"
+    before = look_at_units(made, lambda: made.last_losses(reading.batch), reading)[0].states[0]
+    changed = reading.batch._replace(targets=other)
+    after = look_at_units(made, lambda: made.last_losses(changed), reading)[0].states[0]
+    first = 96 if form == "autoregressive" else 4
+    assert np.array_equal(before[:first], after[:first]) and not np.array_equal(before[first], after[first])
+    assert len(part.states[0]) == len(words)
+
+
+def test_what_cannot_be_shown_is_said(shown):
+    result = door("evaluate.py", str(shown), "--insight", "units", "--split", "validation+test")
+    assert (result.returncode, result.stderr) == (2, "error: --split validation+test: units are shown on one split\n")
+    words = [["x" * 100] * 20_000]
+    page = [Units("layer 1", words, [np.zeros((20_000, 2))], {})]
+    assert page[0].best.tolist() == [0, 0]
+    with pytest.raises(UsageError, match=r"^--steps: the text alone fills the page; give less$"):
+        write_units_page(page, "", shown / "none.html")
+    assert not (shown / "none.html").exists()
 
 
 @pytest.mark.skipif(BROWSER is None, reason="there is no browser here")

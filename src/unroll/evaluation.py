@@ -134,9 +134,16 @@ def show_units(
         steps: how much of it, about.
 
     Raises:
+        UsageError: several splits.
         UserError: see `evaluate`; or no cell reads sequence by sequence.
     """
+    if "+" in split:
+        raise UsageError(f"--split {split}: units are shown on one split")
     _, task, data = _loaded(folder, checkpoint, data_path, trust, settings)
+    if not task.truncation.carry_state:
+        raise UserError(
+            f"{folder}: reads each window from zero (truncation.carry_state=false): no state lasts to be shown"
+        )
     reading = task.read_aloud(data, split, steps)
     found = look_at_units(task, lambda: task.last_losses(reading.batch), reading)
     if not found:
@@ -152,7 +159,7 @@ def show_units(
     draw_saliency(predictions, tables, {stack: short.words_of(stack)[0] for stack in tables}, pictures[1])
     Console().print(units_table(found))
     if left:
-        print(f"note: {left:,} units of which no property tells much had no room on the page; --steps less makes some")
+        print(f"note: {left:,} units, those that are told least of, had no room on the page; --steps less makes some")
     print(f"written to {page} (opens in a browser), {table}, {', '.join(map(str, pictures))}")
 
 

@@ -75,9 +75,9 @@ class TrainingLog(Callback):
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        self.begun = True
-        if self._validating:  # what other callbacks did after it, such as writing samples, is no training either
-            self._validating = False
+        # What other callbacks did before the first batch, or after a validation, such as writing samples, is no training.
+        if self._validating or not self.begun:
+            self._validating, self.begun = False, True
             self._mark = time.perf_counter()
 
     def on_train_batch_end(

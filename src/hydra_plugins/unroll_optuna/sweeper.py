@@ -28,9 +28,12 @@ class OptunaSweeper(Sweeper):
         pruner: `median`, `hyperband`, or `none`: stop a trial that falls behind.
         startup: trials before the sampler and the pruner have their say.
         seed: of the sampler.
+        params: what a config sweeps over by itself; it has been put on the command line by now.
     """
 
-    def __init__(self, trials: int, sampler: str, pruner: str, startup: int, seed: int) -> None:
+    def __init__(
+        self, trials: int, sampler: str, pruner: str, startup: int, seed: int, params: dict[str, str] | None = None
+    ) -> None:
         self.trials = trials
         self.sampler = sampler
         self.pruner = pruner

@@ -25,13 +25,13 @@ def draw_lags(runs: Sequence[Run], folder: Path) -> list[Path]:
             for a second picture with these two the other way round.
 
     Returns:
-        The pictures; none where there are not several lags and several values of another setting.
+        The pictures; none where there are not several lags and several values of one or two other settings.
     """
     rows = [row for row in rows_of(runs) if row.values]
     keys = list(rows[0].settings) if rows else []
     values = {key: len({row.settings[key] for row in rows}) for key in keys}
     others = sorted((key for key in keys if key != LAG and values[key] > 1), key=lambda key: -values[key])
-    if values.get(LAG, 0) < 2 or not others:
+    if values.get(LAG, 0) < 2 or len(others) not in (1, 2):
         return []
     down, panels = [*others, ""][:2]
     pictures = [folder / "lags.png"]
@@ -53,21 +53,27 @@ def _draw(rows: Sequence[Row], down: str, panels: str, picture: Path) -> None:
     shape = math.ceil(count / across), across
     height = 0.9 + shape[0] * (0.55 + 0.33 * len(found[down]))
     figure, parts = new_figure(8.0, height, nrows=shape[0], ncols=across, squeeze=False)
+    every = [row.mean for row in rows]
+    is_share = rows[0].runs[0].metric.endswith("accuracy")
+    low, high = (0.0, 1.0) if is_share else (min(every), max(every))
+    less = rows[0].runs[0].less_is_better
     shown: Any = None
     cuts: list[float] = []
     for axes, panel in zip(parts.flat, found[panels], strict=False):
         inside = [row for row in rows if row.settings.get(panels, "") == panel]
         table = np.array([[_mean(inside, {down: one, LAG: lag}) for lag in lags] for one in found[down]])
-        shown = axes.imshow(table, cmap="viridis", vmin=0, vmax=1, aspect="auto")
+        shown = axes.imshow(table, cmap="viridis_r" if less else "viridis", vmin=low, vmax=high, aspect="auto")
         for (i, j), value in np.ndenumerate(table):
             if not math.isnan(value):
-                colour = "white" if value < 0.6 else BLACK
+                dark = (value - low) / (high - low or 1) < 0.6
+                colour = "white" if dark != less else BLACK
                 axes.text(j, i - 0.14, f"{value:.2f}", ha="center", va="center", fontsize=9, color=colour)
         for i, one in enumerate(found[down]):
             line = [row for row in inside if row.settings[down] == one]
             cuts.append(_horizon(line))
-            reach = max(map(_reach_at_start, line), default=math.nan)
-            axes.plot(_place(lags, reach), i + 0.3, "o", color=ORANGE, markeredgecolor="white", markersize=7)
+            reach = _reach_at_start(line)
+            marker = ">" if reach >= float(lags[-1]) else "o"
+            axes.plot(_place(lags, reach), i + 0.3, marker, color=ORANGE, markeredgecolor="white", markersize=7)
             for colour, width in (("white", 3.5), (BLACK, 1.5)):
                 axes.plot([_place(lags, cuts[-1])] * 2, [i - 0.45, i + 0.45], color=colour, linewidth=width)
         axes.set_xticks(range(len(lags)), lags)
@@ -80,22 +86,24 @@ def _draw(rows: Sequence[Row], down: str, panels: str, picture: Path) -> None:
     for axes in parts[-1]:
         axes.set_xlabel("lag (steps between what is to be remembered and the question)")
     figure.colorbar(shown, ax=parts, label=rows[0].runs[0].label, pad=0.01)
-    caption = "Circles: how far gradients reach in the untrained network (1 % of their largest value is left)."
+    caption = "Circles: how far gradients reach in the untrained network (1 % of the largest is left); arrows: further."
     if not all(map(math.isnan, cuts)):
-        caption += " Bars: where training cuts them."
+        caption += "\nBars: where training cuts them."
     figure.supxlabel(caption, fontsize=8, x=0.01, ha="left")
     save_figure(figure, picture)
 
 
 def _mean(rows: Sequence[Row], wanted: dict[str, str]) -> float:
-    values = [row.mean for row in rows if all(row.settings.get(key) == value for key, value in wanted.items())]
-    return float(np.mean(values)) if values else math.nan
+    return next(
+        (row.mean for row in rows if all(row.settings.get(key) == value for key, value in wanted.items())), math.nan
+    )
 
 
-def _reach_at_start(row: Row) -> float:
-    """In steps, the furthest of its cells; NaN where it was not measured."""
+def _reach_at_start(rows: Sequence[Row]) -> float:
+    """In steps, the furthest of their cells: a short sequence shows no more than its length. NaN: it was not measured."""
     reached = [
         cell["steps_at_start"]
+        for row in rows
         for run in row.runs
         for cell in (run.summary or {}).get("memory_horizon", {}).values()
         if "steps_at_start" in cell
@@ -115,5 +123,5 @@ def _place(lags: Sequence[str], steps: float) -> float:
     if math.isnan(steps):
         return math.nan
     place = np.interp(math.log(max(steps, 1)), [math.log(float(lag)) for lag in lags], range(len(lags)))
-    beyond = 0.42 if steps > float(lags[-1]) else -0.42 if steps < float(lags[0]) else 0.0
+    beyond = 0.42 if steps >= float(lags[-1]) else -0.42 if steps < float(lags[0]) else 0.0
     return float(place) + beyond

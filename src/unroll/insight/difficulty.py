@@ -98,7 +98,7 @@ def draw_difficulty(lines: dict[str, Difficulty], picture: Path) -> None:
         axes.plot(line.values, line.scores, color=colour, marker=marker, label=name, **style)
     first = next(iter(lines.values()))
     if first.chance is not None:
-        axes.axhline(first.chance, color=GREY, linewidth=1, linestyle="--", label="most frequent class")
+        axes.axhline(first.chance, color=GREY, linewidth=1, linestyle="--", label="chance")
     axes.set_xlabel(first.label)
     axes.set_ylabel(first.score)
     lowest = min(value for line in lines.values() for value in [*line.scores, first.chance or line.most])

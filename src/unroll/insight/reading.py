@@ -16,7 +16,7 @@ class Reading:
         batch: as the task takes it.
         words: by the part of the model that reads it ("" if there is but one), of each sequence what each step is in writing;
             one after the other they are the text.
-        facts: what is to be known of each sequence, by its name: numbers or names that units may depend on.
+        facts: what is to be known of each sequence, by its name: a name that units may depend on, as of a class.
     """
 
     batch: Any

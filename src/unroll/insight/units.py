@@ -35,11 +35,7 @@ class Units:
     @property
     def best(self) -> np.ndarray:
         """(units,): what the property explains that explains it best."""
-        return np.max(list(self.explained.values()), axis=0)
-
-    def property_of(self, unit: int) -> str:
-        """The name of that property."""
-        return max(self.explained, key=lambda name: self.explained[name][unit])
+        return np.max([np.zeros(self.states[0].shape[1]), *self.explained.values()], axis=0)
 
 
 def look_at_units(module: nn.Module, losses: Callable[[], Tensor], reading: Reading) -> list[Units]:
@@ -62,14 +58,13 @@ def look_at_units(module: nn.Module, losses: Callable[[], Tensor], reading: Read
     for name, trajectory in found.items():
         words = reading.words_of(name)
         for part, states in _parts(name, trajectory):
-            lengths = [min(len(one), len(states)) for one in words]
             if states.shape[1] != len(words):  # as where several targets are read side by side
                 continue
-            each = [states[:length, row] for row, length in enumerate(lengths)]
+            assert max(map(len, words)) <= len(states), "a word that no step has read"
+            each = [states[: len(one), row] for row, one in enumerate(words)]
             if name.endswith(" reverse"):
                 each = [one[::-1] for one in each]
-            cut = [one[:length] for one, length in zip(words, lengths, strict=True)]
-            units.append(Units(part, cut, each, explain_units(np.concatenate(each), cut, reading)))
+            units.append(Units(part, words, each, explain_units(np.concatenate(each), words, reading)))
     return units
 
 
@@ -77,9 +72,14 @@ def _parts(name: str, trajectory: Trajectory) -> list[tuple[str, np.ndarray]]:
     """What others see of a state, and those of its other parts that have a number a unit: (steps, sequences, units)."""
     outputs = [trajectory.cell.output(state) for state in trajectory.states]
     parts = [(name, outputs)]
-    for place, part in enumerate(flatten(trajectory.states[0])):
-        if part.shape == outputs[0].shape and not torch.equal(part, outputs[0]):
-            parts.append((f"{name} inner state", [flatten(state)[place] for state in trajectory.states]))
+    inner = [
+        place
+        for place, part in enumerate(flatten(trajectory.states[0]))
+        if part.shape == outputs[0].shape and not torch.equal(part, outputs[0])
+    ]
+    for number, place in enumerate(inner, 1):
+        told = f"inner state {number}" if len(inner) > 1 else "inner state"
+        parts.append((f"{name} {told}", [flatten(state)[place] for state in trajectory.states]))
     return [(title, torch.stack(found).detach().float().cpu().numpy()) for title, found in parts]
 
 
@@ -134,6 +134,8 @@ def _properties(words: list[str]) -> dict[str, np.ndarray]:
     line = word = depth = indentation = 0
     quoted, starting = False, True
     for step in words:
+        if "\n\n" in step or (step == "\n" and found["place in the line"] and found["place in the line"][-1] == 0):
+            quoted, depth = False, 0  # what was left open in a paragraph does not open all that follows
         for character in step:
             if character == "\n":
                 line = word = indentation = 0
@@ -146,12 +148,11 @@ def _properties(words: list[str]) -> dict[str, np.ndarray]:
             if character == '"':
                 quoted = not quoted
             depth += (character in "([{") - (character in ")]}")
-        if "\n\n" in step or (step == "\n" and found["place in the line"] and found["place in the line"][-1] == 0):
-            quoted, depth = False, 0  # what was left open in a paragraph does not open all that follows
         depth = max(depth, 0)
         told = step.strip()
         sign = bool(told) and not re.search(r"\w", told)
-        kinds = (told[:1].isupper(), told[:1].isdigit(), not told, sign)
+        blank = bool(step) and not told  # not a byte that is no whole character yet
+        kinds = (told[:1].isupper(), told[:1].isdigit(), blank, sign)
         for name, value in zip(_NAMES, (line, quoted, min(depth, 1), indentation, word, *kinds), strict=True):
             found[name].append(float(value))
     return {name: np.array(values) for name, values in found.items()}

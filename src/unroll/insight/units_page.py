@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from unroll.errors import UsageError
 from unroll.insight.units import Units
 from unroll.writing import written_whole
 
@@ -26,7 +27,10 @@ def write_units_page(found: Sequence[Units], title: str, path: Path) -> int:
         path: of the HTML file.
 
     Returns:
-        How many units it had no room for: of all parts together those that no property tells anything of.
+        How many units it had no room for: of all parts together those that are told least of.
+
+    Raises:
+        UsageError: the text alone fills the page.
     """
     texts: list[list[list[str]]] = []
     parts = []
@@ -34,7 +38,7 @@ def write_units_page(found: Sequence[Units], title: str, path: Path) -> int:
         if part.words not in texts:
             texts.append(part.words)
         parts.append({"name": part.cell, "text": texts.index(part.words), "units": []})
-    left = _BYTES - len(_json(texts))
+    left = _BYTES - len(_json(texts).encode())
     order = sorted(
         ((index, unit) for index, part in enumerate(found) for unit in range(len(part.best))),
         key=lambda place: -found[place[0]].best[place[1]],
@@ -53,6 +57,8 @@ def write_units_page(found: Sequence[Units], title: str, path: Path) -> int:
             break
         parts[index]["units"].append(entry)  # type: ignore[attr-defined]
         shown += 1
+    if not shown:
+        raise UsageError("--steps: the text alone fills the page; give less")
     text = _json({"title": title, "texts": texts, "parts": [part for part in parts if part["units"]]})
     page = _TEMPLATE.read_text(encoding="utf-8").replace("DATA", text.replace("<", "\\u003c"), 1)
     path.parent.mkdir(parents=True, exist_ok=True)

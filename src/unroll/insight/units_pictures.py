@@ -76,13 +76,15 @@ def draw_saliency(
         picture: a PNG file.
     """
     rows = list(predictions)[-STEPS:]
+    # Past the end of a sequence there is padding, beside longer ones.
+    tables = {name: table[:, : len(words[name])] for name, table in tables.items()}
     steps = {name: min(table.shape[1], STEPS) for name, table in tables.items()}
     widths = [1.2 + 0.165 * count for count in steps.values()]
     height = 1.9 + 0.15 * len(rows)
     figure, parts = new_figure(max(6.0, sum(widths) + 1), height, ncols=len(tables), squeeze=False, width_ratios=widths)
     shown = None
     for axes, (name, table) in zip(parts.flat, tables.items(), strict=True):
-        table, read = table[-len(rows) :, -steps[name] :], list(words[name])[-steps[name] :]
+        table, read = table[-len(rows) :, -steps[name] :], list(words[name])[: table.shape[1]][-steps[name] :]
         largest = table.max(axis=1, keepdims=True)
         share = np.log10(np.maximum(table / np.where(largest > 0, largest, 1), 1e-3))
         shown = axes.imshow(share, cmap="cividis", vmin=-3, vmax=0, aspect="auto", interpolation="none")

@@ -38,7 +38,7 @@ class GradientFlow(Callback):
         return {"history": self._history, "at_start": self._at_start}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._history, self._at_start = state_dict["history"], state_dict["at_start"]
+        self._history, self._at_start = state_dict["history"], state_dict.get("at_start", {})
 
     @rank_zero_only
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:

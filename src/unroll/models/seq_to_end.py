@@ -79,4 +79,4 @@ class SeqToEnd(nn.Module):
         return self.output(torch.cat(outputs)[-asked:])
 
     def _embedded(self, steps: Tensor) -> Tensor:
-        return steps if self.embedding is None else self.embedding(steps)
+        return steps.to(self.output.weight.dtype) if self.embedding is None else self.embedding(steps)

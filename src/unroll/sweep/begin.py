@@ -109,7 +109,11 @@ def spelled_out(arguments: list[str]) -> list[str]:
     if not params:
         return arguments
     given = {argument.lstrip("+").partition("=")[0] for argument in arguments}
-    return [*arguments, *(f"{key}={value}" for key, value in params.items() if key not in given), _NO_PARAMS]
+    return [
+        *arguments,
+        *(f"{key}={value}" for key, value in params.items() if key.lstrip("+") not in given),
+        _NO_PARAMS,
+    ]
 
 
 def _sweep_folder(arguments: list[str]) -> Path:

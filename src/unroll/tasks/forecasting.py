@@ -201,12 +201,18 @@ class Forecasting(Task):
         return torch.where(y[-1].isfinite(), each, 0.0).sum(-1)
 
     def read_aloud(self, data: Data, split: str, steps: int) -> Reading:
-        """Some windows of a split, and the first target's values, in its own units."""
+        """Some windows of a split, and the first target's values, in its own units: those that a step reads."""
         length = self.spec.context_length + self.spec.prediction_length
         batch = sample(self, data, split, max(1, steps // length))
         units = self._units(batch)
         values = batch.targets[..., 0] * units.scale[..., 0] + units.centre[..., 0]
-        return Reading(batch, {"": [[f"{value:.4g} " for value in row] for row in values.T.tolist()]})
+        read = [[f"{value:.4g} " for value in row] for row in values.T.tolist()]
+        if isinstance(self.model, Segments):
+            ends = range(self.model.segment_length, self.spec.context_length + 1, self.model.segment_length)
+            words = [["".join(row[end - self.model.segment_length : end]) for end in ends] for row in read]
+        else:
+            words = [row[:-1] for row in read]
+        return Reading(batch, {"": words})
 
     def metrics(self, loss: float) -> dict[str, float]:
         return {"loss": loss}

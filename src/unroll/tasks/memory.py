@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from torchmetrics import SumMetric
 
 from unroll.data.base import Data
-from unroll.data.memory import EXACT, Drawn, MemoryBatch, MemoryData, MemorySpec, side_by_side
+from unroll.data.memory import EXACT, Drawn, MemoryBatch, MemoryBatches, MemoryData, MemorySpec, side_by_side
 from unroll.errors import UsageError, UserError
 from unroll.insight.difficulty import Difficulty, draw_difficulty, write_difficulty
 from unroll.insight.reading import Reading, enough
@@ -162,12 +162,18 @@ class Memory(Task):
     def report(self, data: Data, splits: str, folder: Path, loggers: Sequence[Logger]) -> list[str]:
         data = cast(MemoryData, data)
         lags = sorted({max(data.shortest, round(share * data.lag)) for share in _OTHER_LAGS})
-        scores = [
-            self.accuracy(data.eval_dataloader(splits).drawn if lag == data.lag else data.drawn_at(lag)) for lag in lags
-        ]
+        loader = data.eval_dataloader(splits)
+        drawn = [loader.drawn if lag == data.lag else data.drawn_at(lag) for lag in lags]
+        scores = [self.accuracy(some, loader.batch_size) for some in drawn]
         chance = data.guessing["accuracy"]
         line = Difficulty(
-            "lag (steps)", "accuracy", 1.0, chance, [float(lag) for lag in lags], scores, [1000] * len(lags)
+            "lag (steps)",
+            "accuracy",
+            1.0,
+            chance,
+            [float(lag) for lag in lags],
+            scores,
+            [len(some.steps) for some in drawn],
         )
         picture = folder / "figures" / f"lags_{splits}.png"
         draw_difficulty({f"trained at {data.lag}": line}, picture)
@@ -179,15 +185,18 @@ class Memory(Task):
         return [f"{splits:<10} accuracy by lag: {told}; {picture}"]
 
     @torch.inference_mode()
-    def accuracy(self, drawn: Drawn) -> float:
+    def accuracy(self, drawn: Drawn, batch_size: int = 1000) -> float:
         """The share of the answers that are right."""
         was_training = self.training
         self.eval()
+        right = 0
         try:
-            batch = self.transfer_batch_to_device(side_by_side(drawn), self.device, 0)
-            return self._are_right(self._answers(batch.steps), batch.answers).double().mean().item()
+            for batch in MemoryBatches(drawn, batch_size):
+                batch = self.transfer_batch_to_device(batch, self.device, 0)
+                right += int(self._are_right(self._answers(batch.steps), batch.answers).sum())
         finally:
             self.train(was_training)
+        return right / drawn.answers.size
 
     @torch.inference_mode()
     def answer(self, text: str) -> str:
@@ -198,7 +207,12 @@ class Memory(Task):
         """
         steps = self.spec.read(text)
         batch = side_by_side(Drawn(steps[None], np.zeros((1, self.spec.asked), np.int8)))
-        answers = self._answers(batch.steps.to(self.device))[:, 0]
+        was_training = self.training
+        self.eval()
+        try:
+            answers = self._answers(batch.steps.to(self.device))[:, 0]
+        finally:
+            self.train(was_training)
         if not self.spec.answers:
             return " ".join(f"{value:.4f}" for value in answers.flatten().tolist())
         return " ".join(self.spec.answers[number] for number in answers.argmax(-1).tolist())

@@ -20,14 +20,13 @@ _ENDINGS = {
 }
 _ADJECTIVES = ["brown", "black", "white", "grey", "young", "old", "small", "big"]
 _DID = ("played with", "ran after", "slept beside", "looked at", "walked behind", "hid from")
-_ASIDES = (  # of 1 to 7 words
+_ASIDES = (  # of 1 to 6 words
     ("indeed", "then"),
     ("of course", "it seems"),
     ("as we know", "last summer too"),
     ("to tell the truth", "as you can see"),
     ("on most days of spring", "as the neighbours told us"),
     ("as far as one could tell", "in the garden behind the house"),
-    ("on the morning of the long strike", "in the year of the great flood"),
 )
 _OPENING = 5  # words, the noun last
 _CLAUSE = 6  # words, its comma first
@@ -35,7 +34,7 @@ _CLAUSE = 6  # words, its comma first
 
 class Agreement(MemoryData):
     """`the brown and black dog , which played with the cats ,` goes on `was a german shepherd`: whose kind and number the
-    ending has is the noun of the start; all clauses between them name others (after Linzen et al. 2016).
+    ending has is the noun of the start, whatever nouns the clauses between them name (after Linzen et al. 2016).
 
     The lag counts the words from that noun to the last one before the ending, commas among them.
     """
