@@ -10,9 +10,11 @@ from unroll.runs import CONFIG
 EXAMPLES = """\
 options by task (python predict.py RUN --help explains those of RUN's task):
   char_lm     --prompt TEXT --length N --temperature T --top-k K --top-p P --seed N --samples N
+  word_lm     the same, and --complete TEXT --top N, or --interactive
   sentiment   --text TEXT --input FILE --column NAME --encoding NAME --output FILE --format csv --explain
   translation --text TEXT --input FILE --column NAME --encoding NAME --output FILE --format jsonl --beam B --nbest N
               --length-penalty A --temperature T --seed N --alignment
+  recall, adding, copy, agreement   --text SEQUENCE --input FILE --column NAME --encoding NAME --output FILE
   forecasting --input FILE --output FILE --time COLUMN --series COLUMN --encoding NAME --decimal-comma --samples N
               --seed N
 
@@ -20,6 +22,7 @@ examples:
   python predict.py outputs/2026-01-31/12-00-00_char_lm_lstm
   python predict.py RUN --prompt "The " --length 400 --temperature 0.7
   python predict.py RUN --prompt "def " --top-p 0.9 --samples 3 --seed 1
+  python predict.py RUN --complete "recurrent neural" --top 5
   python predict.py RUN --input reviews.csv --column body --output labels.csv
   python predict.py RUN --text "not dull at all" --explain
   python predict.py RUN --input sentences.txt --beam 5 --output translations.txt
@@ -33,7 +36,7 @@ def main() -> None:
     runs = [Path(argument) for argument in sys.argv[1:] if (Path(argument) / CONFIG).is_file()]
     parser = argparse.ArgumentParser(
         prog="predict.py",
-        description="Let a trained run do its task: a language model writes, a classifier labels, a translator "
+        description="Let a trained run do its task: a language model writes and completes, a classifier labels, a translator "
         "translates,\na forecaster forecasts.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
