@@ -14,6 +14,8 @@ from unroll.errors import UsageError
 if TYPE_CHECKING:
     from unroll.tasks.word_lm import Completion, WordLM
 
+_WORDS = 1  # that are shown after each: a key is to be answered at once
+
 
 class NextWords(Completer):
     """What a language model would write next, or how the word goes on that is begun.
@@ -27,7 +29,7 @@ class NextWords(Completer):
         @lru_cache(maxsize=256)
         def complete(text: str) -> "list[Completion]":
             try:
-                return task.complete(text, top)
+                return task.complete(text, top, _WORDS)
             except UsageError:  # no word begins so
                 return []
 

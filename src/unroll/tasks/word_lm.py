@@ -20,7 +20,7 @@ from unroll.models.seq_to_seq import SeqToSeq
 from unroll.recurrent import Recurrent
 from unroll.schedule import Schedulers
 from unroll.schema import Probability
-from unroll.state import State
+from unroll.state import State, map_state
 from unroll.tasks.base import Loss
 from unroll.tasks.language_model import LanguageModel
 from unroll.truncation import Truncation, run_window
@@ -147,7 +147,7 @@ class WordLM(LanguageModel):
             UsageError: nothing but a part of a word that no known one begins with.
         """
         before, begun = self._split(text)
-        scores = self.next_words(before)
+        scores, state = self._read(before)
         candidates = self._beginning_with(begun)
         if not len(candidates):
             raise UsageError(f"no word that the model knows begins with {begun!r}")
@@ -157,7 +157,7 @@ class WordLM(LanguageModel):
         return [
             Completion(self.words.decode([token]), probability, goes_on)
             for token, probability, goes_on in zip(
-                chosen.tolist(), found.values.tolist(), self._go_on(before, chosen, words), strict=True
+                chosen.tolist(), found.values.tolist(), self._go_on(state, chosen, words), strict=True
             )
         ]
 
@@ -170,23 +170,23 @@ class WordLM(LanguageModel):
 
     def _beginning_with(self, begun: str) -> Tensor:
         """(candidates,): the tokens whose words begin so; the unknown one never."""
+        if not begun:
+            return torch.arange(UNKNOWN + 1, self.words.size, device=self.device)
         words = self.words.words
         begun = self.words.tokenizer.normalizer.normalize_str(begun)
         found = [token for token in range(len(words)) if token != UNKNOWN and words[token].startswith(begun)]
         return torch.tensor(found, device=self.device)
 
-    def next_words(self, text: str) -> Tensor:
-        """(vocab_size,): scores of the word after a text, log-probabilities up to a constant."""
-        logits, _ = self.model(self._encoded(text))
-        return logits[-1, 0].float()
+    def _read(self, text: str) -> tuple[Tensor, State]:
+        """Scores of the word after a text, (vocab_size,), log-probabilities up to a constant; and the state there."""
+        # With the end of a line before it, as every text has that one begins.
+        tokens = torch.from_numpy(self.words.encode(f"\n{text}").astype("int64"))[:, None].to(self.device)
+        y, state = self.model.hidden(tokens)
+        return self.model.readout(y[-1, 0]), state
 
-    def _encoded(self, text: str) -> Tensor:
-        """(time, 1), with the end of a line before it, as every text has that one begins."""
-        return torch.from_numpy(self.words.encode(f"\n{text}").astype("int64"))[:, None].to(self.device)
-
-    def _go_on(self, text: str, tokens: Tensor, length: int) -> list[str]:
-        """The most probable words after a text and each of these tokens."""
-        _, state = self.model(self._encoded(text).expand(-1, len(tokens)))
+    def _go_on(self, state: State, tokens: Tensor, length: int) -> list[str]:
+        """The most probable words after what a state has read and each of these tokens."""
+        state = map_state(lambda part: part.expand(len(tokens), *part.shape[1:]).contiguous(), state)
         decoders = [self.words.decoder() for _ in tokens]
         written = [""] * len(tokens)
         for decode, token in zip(decoders, tokens.tolist(), strict=True):
@@ -219,4 +219,4 @@ class WordLM(LanguageModel):
         else:
             for found in self.complete(options.complete, options.top):
                 word = "(end of the line)" if found.word == "\n" else found.word
-                print(f"{found.probability:6.1%}  {word:<16}{found.goes_on}".rstrip())
+                print(f"{found.probability:6.1%}  {word:<18}{found.goes_on}".rstrip())
