@@ -29,6 +29,14 @@ def test_loss_and_gradients_are_torchs(monkeypatch, inputs, smoothing, chunk):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
 
 
+def test_gradients_are_there_once(inputs):
+    x, weight, bias, target = inputs
+    loss = linear_cross_entropy(x, weight, bias, target)
+    loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="were taken already"):
+        loss.backward()
+
+
 def test_without_gradients_none_are_worked_out(inputs):
     x, weight, bias, target = inputs
     with torch.no_grad():

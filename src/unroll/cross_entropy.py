@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_CHUNK = 2**22  # logits at a time
+_CHUNK = 2**21  # logits at a time
 
 
 def linear_cross_entropy(
@@ -60,15 +60,17 @@ class _LinearCrossEntropy(torch.autograd.Function):
             for start in range(0, rows, size):
                 part, right = x[start : start + size].to(kind), target[start : start + size, None]
                 logits = torch.addmm(b, part, W.t()).to(exact)
-                log_z = logits.logsumexp(1, keepdim=True)
                 told = logits.gather(1, right)
-                total += (log_z - (1 - label_smoothing) * told).sum()
                 if label_smoothing:
                     total -= label_smoothing / classes * logits.sum()
+                # Everything in the place of the logits, and one exponential each: logsumexp would make two more tables.
+                largest = logits.amax(1, keepdim=True)
+                z = logits.sub_(largest).exp_().sum(1, keepdim=True)
+                total += (largest + z.log() - (1 - label_smoothing) * told).sum()
                 if d_x is None or d_weight is None or d_bias is None:
                     continue
                 # rows * d loss / d logits = softmax - smoothed target: float16 could not hold it over the number of rows.
-                d = logits.sub_(log_z).exp_()
+                d = logits.div_(z)
                 if label_smoothing:
                     d -= label_smoothing / classes
                 d.scatter_add_(1, right, torch.full_like(told, label_smoothing - 1))
@@ -79,12 +81,16 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 else:
                     d_weight += d.t() @ part
                 d_bias += d.sum(0, dtype=exact)
-            ctx.save_for_backward(d_x, d_weight, d_bias)
+            # Not saved as a graph saves: they are the result, and are to be there once.
+            ctx.gradients = d_x, d_weight, d_bias
             ctx.rows = rows
             return total / rows
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_loss: Tensor) -> Any:
+        gradients, ctx.gradients = ctx.gradients, None
+        if gradients is None:
+            raise RuntimeError("linear_cross_entropy: its gradients were taken already, and are there once")
         scale = d_loss / ctx.rows
-        return *((gradient * scale).to(gradient.dtype) for gradient in ctx.saved_tensors), None, None, None, None
+        return *(gradient.mul_(scale) for gradient in gradients), None, None, None, None
