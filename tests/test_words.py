@@ -18,6 +18,7 @@ from unroll.data.words import WordVocabulary, fit_words, whole_lines
 from unroll.errors import UsageError
 from unroll.job import run
 from unroll.models.seq_to_seq import Locked, SeqToSeq
+from unroll.state import detach
 from unroll.tasks.word_lm import WordLM
 
 TEXT = "I eat rice .\nyou eat rice and I don't .\n\nwe (you and I) eat rice\n"
@@ -223,6 +224,12 @@ def test_a_run_completes_through_the_door(tmp_path):
     assert float(first.split("%")[0]) > 60 > float(second.split("%")[0])
     result = door("predict.py", str(folder), "--prompt", "I eat", "--length", "3", "--temperature", "0")
     assert result.stdout == "I eat rice and you\n"
+    for settings in (["task.cache_size=20", "task.cache_weight=0.2"], ["task.dynamic_rate=0.05"]):
+        result = door("evaluate.py", str(folder), *settings)
+        assert result.returncode == 0, result.stderr
+        found = json.loads((folder / "evaluation/test.json").read_text())
+        assert found["settings"] == settings
+        assert 1 < found["metrics"]["perplexity"] != summary["metrics"]["test/perplexity"]
     result = door("predict.py", str(folder), "--complete", "I", "--interactive")
     assert result.returncode == 2 and "give one of them" in result.stderr
 
@@ -262,3 +269,32 @@ def test_evaluation_with_a_cache_of_no_weight_is_evaluation_without(tmp_path):
     assert eager.loss(batch, None).value != plain.loss(batch, None).value
     first = eager.loss(window(words, TEXT[:30]), None)
     assert eager.loss(window(words, TEXT[30:]), first.state).value > 0
+
+
+def test_weights_follow_what_is_read_by_their_equation_and_come_back():
+    words = vocabulary()
+    task = untrained(words, "task.dynamic_rate=0.5", "task.dynamic_decay=0.1", "task.dynamic_steps=4")
+    plain = untrained(words)
+    before = {name: weight.clone() for name, weight in task.named_parameters()}
+    text = window(words, TEXT)
+    expected, count, state = 0.0, 0, None
+    for start in range(0, len(text.tokens), 4):
+        tokens, targets = text.tokens[start : start + 4], text.targets[start : start + 4]
+        logits, state = plain.model(tokens, None if state is None else detach(state))
+        loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        gradients = torch.autograd.grad(loss, list(plain.parameters()))
+        with torch.no_grad():
+            for (name, weight), gradient in zip(plain.named_parameters(), gradients, strict=True):
+                weight += 0.1 * (before[name] - weight) - 0.5 * gradient
+        expected, count = expected + loss.item() * len(targets), count + len(targets)
+    task.start_observing()
+    with torch.no_grad():
+        found = task.loss(text, None)
+    assert found.scored == count
+    assert found.value.item() == pytest.approx(expected / count, rel=1e-9)
+    for name, weight in task.named_parameters():
+        torch.testing.assert_close(weight, dict(plain.named_parameters())[name])
+    assert task.observed() == {}
+    assert all(torch.equal(weight, before[name]) for name, weight in task.named_parameters())
+    with pytest.raises(UsageError, match=r"^task.dynamic_rate: is for evaluate.py"):
+        task.begin(None)

@@ -61,6 +61,7 @@ def evaluate(
             plugins=[AtomicCheckpointIO()],
             enable_progress_bar=False,
             enable_model_summary=False,
+            inference_mode=False,  # a task may follow gradients while it is scored
         )
     except MisconfigurationException as error:
         raise UsageError(f"--device {device}: {one_line(error)}") from None

@@ -12,9 +12,11 @@ from torch.optim import Optimizer
 from unroll.arguments import positive
 from unroll.cache import Cache
 from unroll.cross_entropy import linear_cross_entropy
+from unroll.data.base import Data
 from unroll.data.encoding import UNKNOWN
 from unroll.data.text_stream import Window
 from unroll.data.words import WordVocabulary
+from unroll.dynamic_evaluation import Follower
 from unroll.errors import UsageError
 from unroll.models.seq_to_seq import SeqToSeq
 from unroll.recurrent import Recurrent
@@ -58,6 +60,10 @@ class WordLM(LanguageModel):
             `unroll.cache.Cache`, for these three.
         cache_weight: share of the probability that they get.
         cache_sharpness: how alike the outputs must be.
+        dynamic_rate: in evaluate.py, the rate at which weights follow what is read; 0: they stay. See
+            `unroll.dynamic_evaluation.Follower`, for this and the decay.
+        dynamic_decay: how fast they are drawn back.
+        dynamic_steps: words that are scored between two steps of the weights.
 
     Raises:
         UsageError: a text by characters; see `LanguageModel`, too.
@@ -81,6 +87,9 @@ class WordLM(LanguageModel):
         cache_size: NonNegativeInt,
         cache_weight: Probability,
         cache_sharpness: NonNegativeFloat,
+        dynamic_rate: NonNegativeFloat,
+        dynamic_decay: Probability,
+        dynamic_steps: PositiveInt,
     ) -> None:
         if not isinstance(spec, WordVocabulary):
             raise UsageError(f"data.unit={spec.unit}: task=word_lm reads words (or bpe); task=char_lm reads these")
@@ -98,11 +107,55 @@ class WordLM(LanguageModel):
         self.words = spec
         self.activation_penalty = activation_penalty
         self.change_penalty = change_penalty
+        if cache_size and dynamic_rate:
+            raise UsageError("task.cache_size and task.dynamic_rate: one at a time")
+        if dynamic_rate and not truncation.carry_state:
+            raise UsageError(
+                "task.dynamic_rate: follows a text that is read on and on, not with truncation.carry_state=false"
+            )
         self.cache = Cache(cache_size, cache_weight, cache_sharpness) if cache_size else None
+        self.dynamic_rate = dynamic_rate
+        self.dynamic_decay = dynamic_decay
+        self.dynamic_steps = dynamic_steps
+        self._follower: Follower | None = None
+
+    def begin(self, data: Data) -> list[str]:
+        if self.dynamic_rate:
+            raise UsageError("task.dynamic_rate: is for evaluate.py, of a run that was trained without")
+        return []
+
+    def start_observing(self) -> None:
+        if self.dynamic_rate:
+            weights = [weight for weight in self.parameters() if weight.requires_grad]
+            self._follower = Follower(weights, self.dynamic_rate, self.dynamic_decay)
+
+    def observed(self) -> dict[str, float]:
+        if self._follower is not None:
+            self._follower.restore()
+            self._follower = None
+        return {}
 
     def loss(self, batch: Window, state: State | None) -> Loss:
         if self.cache is not None and not self.training:
             return self._loss_with(self.cache, batch, state)
+        if self._follower is not None and not self.training:
+            return self._loss_following(self._follower, batch, state)
+        return self._plain_loss(batch, state)
+
+    def _loss_following(self, follower: Follower, batch: Window, state: State | None) -> Loss:
+        total, count = torch.zeros((), device=self.device), torch.tensor(0, device=self.device)
+        for start in range(0, len(batch.tokens), self.dynamic_steps):
+            some = slice(start, start + self.dynamic_steps)
+            tokens = batch.tokens[some]
+            piece = batch._replace(tokens=tokens, targets=batch.targets[some], advance=len(tokens))
+            with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # cuDNN has no gradients in evaluation
+                found = self._plain_loss(piece, state)
+                if found.scored:
+                    follower.follow(found.value)
+            total, count, state = total + found.value.detach() * found.scored, count + found.scored, found.state
+        return Loss(total / count.clamp(min=1), count, state)
+
+    def _plain_loss(self, batch: Window, state: State | None) -> Loss:
         y, carried = run_window(self.model.hidden, batch.tokens, state, batch.advance)
         targets = batch.targets
         y = y[-len(targets) :]
