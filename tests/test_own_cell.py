@@ -39,6 +39,13 @@ def test_a_folder_loads_the_cell_only_when_its_package_is_named(trained, script)
     assert allowed.returncode == 0, allowed.stderr
 
 
+def test_a_typo_is_answered_with_ones_own_cells_too():
+    result = door("train.py", "--config-dir", "conf", "model=ugrn", cwd=EXAMPLE)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: model=ugrn: there is no such option; did you mean ugrnn? Valid: coupled_lstm")
+    assert result.stderr.endswith(", ugrnn\n")
+
+
 def test_resuming_asks_for_the_name_too(trained):
     refused = door("train.py", "resume=run", "trainer.max_steps=5", cwd=trained)
     assert refused.returncode == 1

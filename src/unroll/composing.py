@@ -136,7 +136,11 @@ def _no_such_option(message: str) -> UsageError:
     if group.startswith("hydra/"):
         extra = "ray" if option == "ray" else "sweeps"
         return UsageError(f"{group.removeprefix('hydra/')}={option}: is not installed: pip install -e '.[{extra}]'")
-    return UsageError(f"{group}={option}: there is no such option; {did_you_mean(option, groups().get(group, []))}")
+    # Hydra lists those of a user's own --config-dir, too.
+    listed = message.partition("Available options in")[2].partition("Config search path")[0]
+    own = [name for name in re.findall(r"^\t(\w+)$", listed, re.M) if not name.startswith("_")]
+    valid = list(dict.fromkeys([*groups().get(group, []), *own]))
+    return UsageError(f"{group}={option}: there is no such option; {did_you_mean(option, valid)}")
 
 
 def _no_such_key(cause: OmegaConfBaseException, message: str) -> UsageError:
