@@ -54,37 +54,14 @@ def main() -> None:
 
     from unroll.evaluation import evaluate, show_gradient_flow, show_units  # after --help: it takes seconds to load
 
+    which = (options.run, options.split, options.checkpoint, options.data_path)
+    how = (options.trust, options.settings)
     if options.insight == "gradient_flow":
-        show_gradient_flow(
-            options.run,
-            options.split,
-            options.checkpoint,
-            options.data_path,
-            options.trust,
-            options.settings,
-            options.sequences,
-        )
-        return
-    if options.insight == "units":
-        show_units(
-            options.run,
-            options.split,
-            options.checkpoint,
-            options.data_path,
-            options.trust,
-            options.settings,
-            options.steps,
-        )
-        return
-    evaluate(
-        options.run,
-        options.split,
-        options.checkpoint,
-        options.data_path,
-        options.device,
-        options.trust,
-        options.settings,
-    )
+        show_gradient_flow(*which, *how, options.sequences)
+    elif options.insight == "units":
+        show_units(*which, *how, options.steps)
+    else:
+        evaluate(*which, options.device, *how)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,9 @@ def test_a_folder_loads_the_cell_only_when_its_package_is_named(trained, script)
 def test_a_typo_is_answered_with_ones_own_cells_too():
     result = door("train.py", "--config-dir", "conf", "model=ugrn", cwd=EXAMPLE)
     assert result.returncode == 2
-    assert result.stderr.startswith("error: model=ugrn: there is no such option; did you mean ugrnn? Valid: coupled_lstm")
+    assert result.stderr.startswith(
+        "error: model=ugrn: there is no such option; did you mean ugrnn? Valid: coupled_lstm"
+    )
     assert result.stderr.endswith(", ugrnn\n")
 
 
