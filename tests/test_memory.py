@@ -243,7 +243,7 @@ def test_what_cannot_be_read_is_said():
 
 def test_accuracy_is_drawn_by_lag_where_lags_differ(tmp_path):
     for number, (model, truncation, lag) in enumerate(
-        (model, truncation, lag) for model in ("rnn", "lstm") for truncation in ("full", "k8") for lag in (5, 20)
+        (model, truncation, lag) for model in ("rnn", "lstm", "gru") for truncation in ("full", "k8") for lag in (5, 20)
     ):
         folder = tmp_path / "sweep" / str(number)
         overrides = ["task=recall", f"model={model}", f"truncation={truncation}", f"data.lag={lag}"]

@@ -18,9 +18,11 @@ from sklearn.linear_model import LinearRegression
 from unroll.building import build_data, build_task
 from unroll.composing import groups
 from unroll.errors import UsageError
+from unroll.insight.flow_pictures import draw_flow_over_training
 from unroll.insight.reading import Reading, cut_by_tokens, enough
 from unroll.insight.units import Units, explain_units, look_at_units, saliency, text_properties
 from unroll.insight.units_page import write_units_page
+from unroll.insight.units_pictures import draw_trajectories
 from unroll.job import run
 from unroll.recurrent import Recurrent
 
@@ -252,3 +254,15 @@ def test_a_browser_colours_the_text(shown, tmp_path):
     assert len(coloured) > 300
     for red, _, blue, value in coloured:
         assert (float(value) > 0) == (int(red) > int(blue))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_pictures_of_any_number_of_parts(tmp_path, count):
+    """A grid of two columns has a place too many for an odd number."""
+    states = np.random.default_rng(1).normal(size=(9, 3))
+    found = [Units(f"layer {layer}", [list("some text")], [states], {}) for layer in range(count)]
+    draw_trajectories(found, tmp_path / "trajectories.png")
+    assert (tmp_path / "trajectories.png").stat().st_size > 5_000
+    curves = {f"layer {layer}": [1.0, 0.1, 0.001] for layer in range(count)}
+    draw_flow_over_training([(0, curves), (5, curves)], tmp_path / "training.png")
+    assert (tmp_path / "training.png").stat().st_size > 5_000

@@ -10,7 +10,7 @@ import numpy as np
 from unroll.comparison.pictures import natural
 from unroll.comparison.rows import Row, rows_of
 from unroll.comparison.run import Run
-from unroll.insight.pictures import BLACK, ORANGE, new_figure, save_figure
+from unroll.insight.pictures import BLACK, ORANGE, first_of, new_figure, save_figure
 
 LAG = "data.lag"
 
@@ -81,11 +81,10 @@ def _draw(rows: Sequence[Row], down: str, panels: str, picture: Path) -> None:
         axes.set_ylabel(down.removeprefix("model.cell."))
         axes.tick_params(length=0)
         axes.set_title(f"{panels}: {panel}" if panel else "", fontsize=10, loc="left")
-    for axes in list(parts.flat)[count:]:
-        axes.remove()
-    for axes in parts[-1]:
+    kept = first_of(parts, count)
+    for axes in kept[-across:]:
         axes.set_xlabel("lag (steps between what is to be remembered and the question)")
-    figure.colorbar(shown, ax=parts, label=rows[0].runs[0].label, pad=0.01)
+    figure.colorbar(shown, ax=kept, label=rows[0].runs[0].label, pad=0.01)
     caption = "Circles: how far gradients reach in the untrained network (1 % of the largest is left); arrows: further."
     if not all(map(math.isnan, cuts)):
         caption += "\nBars: where training cuts them."

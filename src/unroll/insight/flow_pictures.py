@@ -13,7 +13,7 @@ from rich import box
 from rich.table import Table
 
 from unroll.errors import UserError, one_line
-from unroll.insight.pictures import COLOURS, GREY, MARKERS, new_figure, save_figure
+from unroll.insight.pictures import COLOURS, GREY, MARKERS, first_of, new_figure, save_figure
 from unroll.writing import write_csv
 
 if TYPE_CHECKING:
@@ -91,9 +91,7 @@ def draw_flow_over_training(history: Sequence[tuple[int, Mapping[str, Sequence[f
         axes.set_title(name, fontsize=9)
         axes.set_ylabel("lag (steps)")
         axes.set_xlabel("step of training")
-    for axes in list(parts.flat)[len(names) :]:
-        axes.remove()
-    bar = figure.colorbar(shown, ax=parts, label="gradient, share of its largest")
+    bar = figure.colorbar(shown, ax=first_of(parts, len(names)), label="gradient, share of its largest")
     bar.set_ticks([0, -1, -2, -3, -4], labels=["1", "0.1", "0.01", "0.001", "0.0001 or less"])
     figure.supxlabel(
         "White: the memory horizon, where 1 % of the largest gradient is left.", fontsize=8, x=0.01, ha="left"

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from unroll.forecast_scores import INTERVALS, LEVELS, ForecastScores
-from unroll.insight.pictures import BLACK, BLUE, COLOURS, GREY, MARKERS, new_figure, save_figure
+from unroll.insight.pictures import BLACK, BLUE, COLOURS, GREY, MARKERS, first_of, new_figure, save_figure
 from unroll.writing import write_csv
 
 TABLE_LEVELS = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
@@ -43,8 +43,7 @@ def draw_fans(fans: Sequence[Fan], picture: Path) -> None:
     figure, parts = new_figure(5.5 * columns + 1, 2.7 * rows + 0.6, nrows=rows, ncols=columns, squeeze=False)
     for axes, fan in zip(parts.flat, fans, strict=False):
         _draw_fan(axes, fan)
-    for axes in list(parts.flat)[len(fans) :]:
-        axes.remove()
+    first_of(parts, len(fans))
     handles, labels = parts.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, frameon=False, loc="outside lower center", ncols=len(labels))
     save_figure(figure, picture)

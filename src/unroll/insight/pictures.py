@@ -34,6 +34,14 @@ def new_figure(width: float, height: float, **grid: Any) -> tuple[Any, Any]:
     return figure, parts
 
 
+def first_of(parts: Any, count: int) -> list[Any]:
+    """The first axes of a grid that has more; the others are taken away."""
+    axes = list(np.ravel(parts))
+    for rest in axes[count:]:
+        rest.remove()
+    return axes[:count]
+
+
 def save_figure(figure: Any, picture: Path) -> None:
     """Write a PNG, whole or not at all."""
     picture.parent.mkdir(parents=True, exist_ok=True)

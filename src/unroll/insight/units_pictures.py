@@ -8,7 +8,7 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from unroll.insight.pictures import BLUE, GREY, ORANGE, new_figure, save_figure
+from unroll.insight.pictures import BLUE, GREY, ORANGE, first_of, new_figure, save_figure
 from unroll.insight.units import Units
 from unroll.writing import write_csv
 
@@ -49,9 +49,7 @@ def draw_trajectories(found: Sequence[Units], picture: Path) -> None:
         axes.set_xlabel(f"first direction ({shares[0]:.0%} of the variance)", fontsize=8)
         axes.set_ylabel(f"second ({shares[1]:.0%})", fontsize=8)
         axes.tick_params(labelsize=7)
-    for axes in list(parts.flat)[len(found) :]:
-        axes.remove()
-    figure.colorbar(shown, ax=parts, label="step", pad=0.01)
+    figure.colorbar(shown, ax=first_of(parts, len(found)), label="step", pad=0.01)
     figure.supxlabel("Circle: the first step; square: the last one shown.", fontsize=8, x=0.01, ha="left")
     save_figure(figure, picture)
 
