@@ -28,6 +28,7 @@ def draw_trajectories(found: Sequence[Units], picture: Path) -> None:
     found = found[-4:]  # the highest
     across = min(2, len(found))
     down = -(-len(found) // across)
+    longest = max(len(part.words[0][_piece(part.words[0])]) for part in found) - 1
     figure, parts = new_figure(4.6 * across + 0.6, 4.4 * down + 0.3, nrows=down, ncols=across, squeeze=False)
     for axes, part in zip(parts.flat, found, strict=False):
         piece = _piece(part.words[0])
@@ -38,7 +39,7 @@ def draw_trajectories(found: Sequence[Units], picture: Path) -> None:
         path = np.pad(states @ directions[:2].T, ((0, 0), (0, 1)))[:, :2]  # of a single unit there is one
         words = part.words[0][piece]
         axes.plot(*path.T, color=GREY, linewidth=0.8, zorder=1)
-        shown = axes.scatter(*path.T, c=np.arange(len(path)), cmap="cividis", s=14, zorder=2)
+        shown = axes.scatter(*path.T, c=np.arange(len(path)), cmap="cividis", vmin=0, vmax=longest, s=14, zorder=2)
         for place, word in zip(path, words, strict=True):
             axes.annotate(
                 _visible(word), place, xytext=(2, 2), textcoords="offset points", fontsize=7, parse_math=False
@@ -93,7 +94,7 @@ def draw_saliency(
     parts.flat[0].set_ylabel("predicted")
     bar = figure.colorbar(shown, ax=parts, label="||d log p / d x||, share of the row's largest", pad=0.01)
     bar.set_ticks([0, -1, -2, -3], labels=["1", "0.1", "0.01", "0.001 or less"])
-    caption = "Each row: a prediction, and how strongly it hangs on each step that was read before it."
+    caption = "Each row: a prediction, and how strongly it hangs on each step that was read."
     figure.supxlabel("\n".join(textwrap.wrap(caption, 100)), fontsize=8, x=0.01, ha="left")
     save_figure(figure, picture)
 
