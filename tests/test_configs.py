@@ -108,8 +108,8 @@ def test_defaults_stand_once():
             "model.cell._target_=unroll.cells.lstm.LSTN: cannot be imported",
         ),
         ("data.batch_size=0", "data.batch_size=0: input should be greater than 0"),
-        ("data.unit=byte", "data.unit=byte: input should be 'characters' or 'bytes'"),
-        ("+data.foo=1", "data.foo: there is no such key; Valid: batch_size, cache_dir"),
+        ("data.unit=byte", "data.unit=byte: input should be 'characters', 'bytes', 'words' or 'bpe'"),
+        ("+data.foo=1", "data.foo: there is no such key; Valid: batch_size, boundaries, cache_dir"),
         ("seed=abc", "seed=abc: input should be a valid integer"),
         ("seed=-1", "seed=-1: input should be greater than or equal to 0"),
         ("trainer.precision=17", "trainer.precision=17: input should be"),
@@ -129,7 +129,7 @@ def test_full_truncation_is_refused_on_a_stream():
 
 
 def test_a_bidirectional_language_model_is_refused():
-    with pytest.raises(UsageError, match=r"model\.bidirectional=true: would read the very character"):
+    with pytest.raises(UsageError, match=r"model\.bidirectional=true: would read the very tokens"):
         build_task(composed("model.bidirectional=true"), Vocabulary("characters", (97, 98)))
 
 
