@@ -50,7 +50,7 @@ def bare(task: str) -> list[str]:
     return [*small(task), *beside, *(["task.baseline=false"] if "baseline" in composed(f"task={task}")["task"] else [])]
 
 
-@pytest.fixture(scope="module", params=TASKS)
+@pytest.fixture(scope="module", params=ONE_OF_EACH)
 def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of this task, through the door."""
     folder = tmp_path_factory.mktemp("run") / request.param
