@@ -8,9 +8,8 @@ from typing import Annotated, Literal, NamedTuple, cast
 import numpy as np
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger
 from pydantic import Field, PositiveInt
-from rich.console import Console
 from torch import Tensor
 from torch.optim import Optimizer
 from torchmetrics import CatMetric
@@ -21,12 +20,11 @@ from unroll.data.labelled_text import LabelledText, LabelledTextSpec
 from unroll.data.tokenizing import UNKNOWN, encode
 from unroll.data.vectors import read_vectors
 from unroll.errors import UsageError
-from unroll.insight import classification
 from unroll.insight.bag_of_words import bag_of_words
 from unroll.insight.classification import Answers
-from unroll.insight.difficulty import draw_difficulty, group_by_difficulty, write_difficulty
+from unroll.insight.mistakes import report_answers
 from unroll.insight.reading import Reading, cut_by_tokens, enough
-from unroll.insight.words import Explanation, explain, page
+from unroll.insight.words import Explanation, explain
 from unroll.labelling import add_labelling_arguments, label_stream
 from unroll.models.pooling import Pooling
 from unroll.models.seq_to_vec import SeqToVec
@@ -36,11 +34,7 @@ from unroll.schema import Probability
 from unroll.state import State
 from unroll.tasks.base import Loss, Task
 from unroll.truncation import Truncation
-from unroll.writing import write_csv, written_whole
 
-_MOST_WRONG = 100  # rows of the table of mistakes
-_EXPLAINED = 12  # of them, those whose words are coloured
-_PRINTED = 3  # of these, those on the terminal
 _BATCH_TOKENS = 65536  # of a batch that is only read
 
 
@@ -255,58 +249,7 @@ class Sentiment(Task):
 
     def report(self, data: Data, splits: str, folder: Path, loggers: Sequence[Logger]) -> list[str]:
         assert self.answers is not None
-        data, (answers, rows) = cast(LabelledText, data), self.answers
-        names = self.spec.labels
-        texts = [text for split in splits.split("+") for text in data.examples[split].texts]
-        hardness = [data.difficulty(split) for split in splits.split("+")]
-        label, values = hardness[0][0], np.concatenate([values for _, values in hardness])
-        chance = float(answers.labels.bincount().max() / len(answers.labels))
-        hits = answers.right.numpy()
-        difficulty = group_by_difficulty(
-            label, "accuracy", 1.0, chance, values[rows.numpy()], lambda some: float(hits[some].mean())
-        )
-        pictures = {
-            name: folder / "figures" / f"{name}_{splits}.png" for name in ("confusion", "reliability", "difficulty")
-        }
-        classification.draw_confusion(answers, names, pictures["confusion"])
-        classification.draw_reliability(answers, pictures["reliability"])
-        draw_difficulty({"this model": difficulty}, pictures["difficulty"])
-        tables = folder / "evaluation"
-        classification.write_classes(answers, names, tables / f"{splits}_classes.csv")
-        write_difficulty(difficulty, tables / f"{splits}_difficulty.json")
-        header = ["right", "answered", "probability", "text"]
-        mistakes = []
-        shown: list[tuple[str, Explanation]] = []
-        for index in answers.most_wrong(_MOST_WRONG):
-            right, said = names[answers.labels[index]], names[answers.chosen[index]]
-            sure, text = float(answers.probabilities[index].max()), texts[rows[index]]
-            mistakes.append([right, said, round(sure, 4), text])
-            if len(shown) < _EXPLAINED:
-                shown.append((f"{right}, answered {said} ({sure:.0%})", self.explain(text)))
-        worst = shown[:_PRINTED]
-        write_csv(tables / f"{splits}_most_wrong.csv", header, mistakes)
-        for index in answers.surest(_EXPLAINED // 2):
-            sure = float(answers.probabilities[index].max())
-            head = f"{names[answers.labels[index]]}, answered right ({sure:.0%})"
-            shown.append((head, self.explain(texts[rows[index]])))
-        with written_whole(tables / f"{splits}_words.html") as unfinished:
-            unfinished.write_text(page(f"Words that decided: {splits}", shown), encoding="utf-8")
-        for logger in loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_table(f"{splits}/most_wrong", columns=header, data=mistakes)
-                counts = [[name, *map(int, row)] for name, row in zip(names, answers.confusion(), strict=True)]
-                logger.log_table(f"{splits}/confusion_matrix", columns=["right", *names], data=counts)
-                for name, picture in pictures.items():
-                    logger.log_image(f"{splits}/{name}", [str(picture)])
-        if worst:
-            console = Console()
-            console.print(f"\nthe worst mistakes of {splits}, and the words that made them:")
-            for head, explanation in worst:
-                console.print(f"  {head}", markup=False, highlight=False)
-                console.print(explanation.rich(), highlight=False)
-        return [
-            f"{splits:<10} {folder}/evaluation/{splits}_most_wrong.csv, {splits}_words.html, {splits}_classes.csv; figures/"
-        ]
+        return report_answers(*self.answers, cast(LabelledText, data), splits, self.explain, folder, loggers)
 
     def classify(self, texts: Sequence[str]) -> list[Prediction]:
         """Classify texts, in any number; each as if it were alone.
