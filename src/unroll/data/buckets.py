@@ -36,15 +36,14 @@ class LabelledBatch(NamedTuple):
     begins: bool = True
 
 
-class Buckets(Batches):
+class LengthBuckets(Batches):
     """Batches of sequences of like length.
 
     Sequences in the order of their lengths are cut into buckets; a batch is drawn within one. What lies in which bucket is
     fixed, so an epoch always has the same number of batches.
 
     Args:
-        sequences: the tokens.
-        labels: (count,) of int64.
+        lengths: (count,): of the sequences.
         batch_size: sequences a batch, over all processes.
         batch_tokens: tokens a batch at most, padding included: where sequences are long, fewer make a batch, but always one.
         seed: of the order, another one each epoch; None: always in order of length, the longest first.
@@ -53,8 +52,7 @@ class Buckets(Batches):
 
     def __init__(
         self,
-        sequences: Sequences,
-        labels: np.ndarray,
+        lengths: np.ndarray,
         batch_size: int,
         batch_tokens: int,
         seed: int | None = None,
@@ -62,9 +60,6 @@ class Buckets(Batches):
         world_size: int = 1,
     ) -> None:
         super().__init__(seed, rank, world_size)
-        self.sequences = sequences
-        self.labels = labels
-        lengths = sequences.lengths
         order = np.argsort(-lengths, kind="stable")
         self._buckets: list[tuple[np.ndarray, int]] = []  # its sequences, and how many make a batch
         start = 0
@@ -85,6 +80,30 @@ class Buckets(Batches):
             members = bucket if draw is None else draw.permutation(bucket)
             batches += [members[start : start + size] for start in range(0, len(members), size)]
         return batches if draw is None else [batches[index] for index in draw.permutation(len(batches))]
+
+
+class Buckets(LengthBuckets):
+    """Such batches of sequences with a class each.
+
+    Args:
+        sequences: the tokens.
+        labels: (count,) of int64.
+        batch_size, batch_tokens, seed, rank, world_size: see `LengthBuckets`.
+    """
+
+    def __init__(
+        self,
+        sequences: Sequences,
+        labels: np.ndarray,
+        batch_size: int,
+        batch_tokens: int,
+        seed: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        super().__init__(sequences.lengths, batch_size, batch_tokens, seed, rank, world_size)
+        self.sequences = sequences
+        self.labels = labels
 
     def collate(self, rows: np.ndarray, whole: np.ndarray) -> LabelledBatch:
         tokens, lengths = self.sequences.padded(rows)

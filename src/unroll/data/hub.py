@@ -92,7 +92,8 @@ def class_names(
             with fsspec.open(str(file), "rb") as opened:
                 metadata = pyarrow.parquet.read_schema(opened).metadata or {}
             features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-            if names := features.get(column, {}).get("names"):
+            feature = features.get(column, {})
+            if names := feature.get("names") or feature.get("feature", {}).get("names"):  # of a list of classes, too
                 found[str(file)] = names
     except (OSError, ValueError, pyarrow.ArrowException, ConnectionError):  # other formats; a cache without a network
         return None

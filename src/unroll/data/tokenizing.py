@@ -102,6 +102,12 @@ class Sequences:
         return Sequences(np.concatenate([self[row] for row in rows]), _offsets(self.lengths[rows]))
 
     @classmethod
+    def of(cls, found: "Sequence[np.ndarray]") -> "Sequences":
+        """These, each (length,) of int32."""
+        lengths = np.array([len(tokens) for tokens in found], np.int64)
+        return cls(np.concatenate(found) if found else np.zeros(0, np.int32), _offsets(lengths))
+
+    @classmethod
     def joined(cls, parts: "Sequence[Sequences]") -> "Sequences":
         """The sequences of all parts, in order."""
         if len(parts) == 1:
@@ -123,8 +129,7 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Sequences:
     for start in range(0, len(texts), _TEXTS_AT_ONCE):
         encodings = tokenizer.encode_batch_fast(texts[start : start + _TEXTS_AT_ONCE], add_special_tokens=False)
         found += [np.array(encoding.ids or [UNKNOWN], np.int32) for encoding in encodings]
-    lengths = np.array([len(tokens) for tokens in found], np.int64)
-    return Sequences(np.concatenate(found) if found else np.zeros(0, np.int32), _offsets(lengths))
+    return Sequences.of(found)
 
 
 def _offsets(lengths: np.ndarray) -> np.ndarray:

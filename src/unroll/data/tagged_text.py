@@ -1,0 +1,440 @@
+"""Sentences with a tag for each word: the format behind named entities and parts of speech."""
+
+import json
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import Field, PositiveInt
+from torch import Tensor
+
+from unroll.data.buckets import LengthBuckets
+from unroll.data.rows import RowData, Rows
+from unroll.data.tokenizing import PAD, UNKNOWN, Boundaries, Sequences
+from unroll.entities import OUTSIDE, are_of_entities, as_tags, entities
+from unroll.errors import UserError
+from unroll.truncation import Truncation
+
+NO_TAG = -1
+"""What stands in a batch past a sentence's end."""
+
+_RESERVED = 2  # tokens, PAD and UNKNOWN
+_WORDS = {
+    "spaces": re.compile(r"\S+"),
+    # As treebanks cut: do n't, she 's, 3.5; other marks stand alone.
+    "punctuation": re.compile(
+        r"\w+(?=n['\u2019]t\b)|n['\u2019]t\b|['\u2019](?:s|re|ve|ll|d|m)\b|\d+(?:[.,]\d+)*|\w+|[^\w\s]", re.IGNORECASE
+    ),
+}
+
+
+class Sentences(Rows):
+    """A split of sentences: in `given` the words of each, in `wanted` their tags, a tab between each two."""
+
+    def words(self, index: int) -> list[str]:
+        """Of a sentence."""
+        return self.given[index].split("\t")
+
+    def tags(self, index: int) -> list[str]:
+        """The tags of its words."""
+        return self.wanted[index].split("\t")
+
+
+@dataclass(frozen=True)
+class TaggedTextSpec:
+    """What a model must know of tagged sentences.
+
+    Attributes:
+        words: the known ones, the most frequent first: word i is token i + 2.
+        once: how many of them, at their end, stand only once in the training sentences.
+        characters: the known ones: character i is i + 2.
+        tags: names of the tags; tag i is tags[i].
+        lowercase: whether words are known in small letters only; their characters are always read as they are.
+        boundaries: where words end in a text that is no list of words yet.
+    """
+
+    words: tuple[str, ...]
+    once: int
+    characters: tuple[str, ...]
+    tags: tuple[str, ...]
+    lowercase: bool
+    boundaries: Boundaries
+
+    @property
+    def identity(self) -> str:
+        """What gives a model's numbers their meaning."""
+        return json.dumps([self.words, self.characters, self.tags, self.lowercase])
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens, padding and the unknown one among them."""
+        return _RESERVED + len(self.words)
+
+    @property
+    def character_count(self) -> int:
+        """Number of characters, padding and the unknown one among them."""
+        return _RESERVED + len(self.characters)
+
+    @property
+    def of_entities(self) -> bool:
+        """Whether the tags say where entities begin and go on."""
+        return are_of_entities(self.tags)
+
+    @cached_property
+    def vocabulary(self) -> dict[str, int]:
+        """Word -> token."""
+        return {word: number for number, word in enumerate(self.words, _RESERVED)}
+
+    @cached_property
+    def _character_numbers(self) -> dict[str, int]:
+        return {character: number for number, character in enumerate(self.characters, _RESERVED)}
+
+    def token(self, word: str) -> int:
+        """The token of a word."""
+        return self.vocabulary.get(normal(word, self.lowercase), UNKNOWN)
+
+    def spelled(self, word: str) -> list[int]:
+        """The numbers of its characters."""
+        return [self._character_numbers.get(character, UNKNOWN) for character in unicodedata.normalize("NFC", word)]
+
+    def cut(self, text: str) -> list[tuple[int, int]]:
+        """Where the words of a text begin and end."""
+        return [match.span() for match in _WORDS[self.boundaries].finditer(text)]
+
+
+def normal(word: str, lowercase: bool) -> str:
+    """The form in which a word is looked up."""
+    word = unicodedata.normalize("NFC", word)
+    return word.lower() if lowercase else word
+
+
+class Encoded(NamedTuple):
+    """Sentences as numbers.
+
+    Attributes:
+        words: which of the different words each is, as sequences.
+        tags: (total,) of int64: the tag of each.
+        tokens: (different,) of int64: the token of each different word.
+        spellings: the characters of each different word.
+    """
+
+    words: Sequences
+    tags: np.ndarray
+    tokens: np.ndarray
+    spellings: Sequences
+
+
+def encode_sentences(spec: TaggedTextSpec, sentences: Sequence[Sequence[str]], tags: np.ndarray | None) -> Encoded:
+    """Sentences as numbers; their tags too, where they are known."""
+    different: dict[str, int] = {}
+    found = [np.array([different.setdefault(word, len(different)) for word in one], np.int32) for one in sentences]
+    spelled = [np.array(spec.spelled(word), np.int32) for word in different]
+    words = Sequences.of(found)
+    return Encoded(
+        words,
+        np.full(len(words.tokens), NO_TAG, np.int64) if tags is None else tags,
+        np.array([spec.token(word) for word in different], np.int64),
+        Sequences.of(spelled),
+    )
+
+
+class TaggedBatch(NamedTuple):
+    """Sentences side by side.
+
+    Attributes:
+        tokens: (time, batch) of int64; `PAD` past a sentence's end.
+        lengths: (batch,) of int64; None where all are as long as time.
+        tags: (time, batch) of int64; `NO_TAG` past a sentence's end.
+        spellings: (letters, different) of int64: the characters of the batch's different words, in the order in which they
+            come; `PAD` past a word's end.
+        spelling_lengths: (different,) of int64; None where all are as long as letters.
+        places: (time, batch) of int64: which of these each word is; 0 past a sentence's end.
+        rows: (batch,) of int64: which of its split's sentences each is.
+        token_count: words, without the padding.
+        share: the weight of this process's mean in that over all processes.
+        begins: whether it starts from the initial state: sentences always do.
+    """
+
+    tokens: Tensor
+    lengths: Tensor | None
+    tags: Tensor
+    spellings: Tensor
+    spelling_lengths: Tensor | None
+    places: Tensor
+    rows: Tensor
+    token_count: int
+    share: float
+    begins: bool = True
+
+
+class TaggedBatches(LengthBuckets):
+    """Batches of sentences of like length.
+
+    Args:
+        encoded: the sentences.
+        batch_size, batch_tokens, seed, rank, world_size: see `LengthBuckets`.
+    """
+
+    def __init__(
+        self,
+        encoded: Encoded,
+        batch_size: int,
+        batch_tokens: int,
+        seed: int | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        super().__init__(encoded.words.lengths, batch_size, batch_tokens, seed, rank, world_size)
+        self.encoded = encoded
+        self._tags = Sequences(encoded.tags, encoded.words.offsets)
+
+    def collate(self, rows: np.ndarray, whole: np.ndarray) -> TaggedBatch:
+        words, spellings = self.encoded.words, self.encoded.spellings
+        flat = np.concatenate([words[row] for row in rows])
+        _, first, places = np.unique(flat, return_index=True, return_inverse=True)
+        order = np.argsort(first)  # of their first coming, in place of their numbers
+        places = np.argsort(order)[places]
+        present = flat[first[order]]
+        count = len(flat)
+        lengths = words.lengths[rows]
+        within = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None]).t()
+        tags, tokens, where = (torch.full(within.shape, filled) for filled in (NO_TAG, PAD, 0))
+        for padded, values in (
+            (tags, np.concatenate([self._tags[row] for row in rows])),
+            (tokens, self.encoded.tokens[flat]),
+            (where, places.astype(np.int64)),
+        ):
+            padded.t()[within.t()] = torch.from_numpy(values)
+        letters, spelling_lengths = spellings.padded(present)
+        return TaggedBatch(
+            tokens,
+            None if lengths.min() == lengths.max() else torch.from_numpy(lengths),
+            tags,
+            letters,
+            spelling_lengths,
+            where,
+            torch.from_numpy(rows),
+            count,
+            count * self.world_size / int(words.lengths[whole].sum()),
+        )
+
+
+class TaggedText(RowData[Sentences]):
+    """Sentences and the tags of their words, in length buckets. A subclass says where they come from: `read`.
+
+    Entities may be tagged in any of the schemes IOB1, IOB2 and IOBES; they are read into IOB2.
+
+    Args:
+        batch_size: sentences a batch, over all devices.
+        batch_tokens: words a batch at most, padding included: where sentences are long, fewer make a batch.
+        eval_batch_size: sentences a batch in validation and test; speed only.
+        truncation: not needed here: every batch holds whole sentences.
+        vocab_size: most frequent words of the training sentences that are known, at most, with two reserved tokens.
+        min_count: how often a word must stand there to be known.
+        lowercase: whether words are known in small letters only.
+        boundaries: where words end when a text is tagged that is no list of words: see `cut`.
+        max_length: words that a sentence may have; a longer one is an error.
+        **splits: see `RowData`.
+
+    Raises:
+        UserError: see `prepare_data`.
+    """
+
+    def __init__(
+        self,
+        batch_size: PositiveInt,
+        batch_tokens: PositiveInt,
+        eval_batch_size: PositiveInt,
+        truncation: Truncation,
+        vocab_size: Annotated[int, Field(ge=3)],
+        min_count: PositiveInt,
+        lowercase: bool,
+        boundaries: Boundaries,
+        max_length: PositiveInt,
+        **splits: Any,
+    ) -> None:
+        super().__init__(**splits)
+        self.batch_size = batch_size
+        self.batch_tokens = batch_tokens
+        self.eval_batch_size = eval_batch_size
+        self.vocab_size = vocab_size
+        self.min_count = min_count
+        self.lowercase = lowercase
+        self.boundaries: Boundaries = boundaries
+        self.max_length = max_length
+
+    @property
+    def sentences(self) -> dict[str, Sentences]:
+        """The splits as words and tags, checked.
+
+        Raises:
+            UserError: an empty split, an empty word or tag, as many tags as words are not there, a sentence that is too long.
+        """
+        return self.rows
+
+    @cached_property
+    def rows(self) -> dict[str, Sentences]:
+        found = super().rows
+        tags = {tag for sentences in found.values() for row in set(sentences.wanted) for tag in row.split("\t")}
+        if not are_of_entities(tags):
+            return found
+        rewritten = 0
+        for sentences in found.values():
+            for index, written in enumerate(sentences.wanted):
+                given = written.split("\t")
+                tagged = as_tags(entities(given), len(given))
+                rewritten += sum(one != other for one, other in zip(given, tagged, strict=True))
+                sentences.wanted[index] = "\t".join(tagged)
+        if rewritten:
+            self._notes.append(
+                f"{rewritten:,} tags of entities are read as IOB2 has them: the entities stay what they are"
+            )
+        return found
+
+    def check(self, split: str, rows: Sentences) -> None:
+        if not rows.given:
+            raise UserError(f"{rows.source}: the {split} split has no sentences")
+        for index in range(len(rows.given)):
+            words, tags = rows.words(index), rows.tags(index)
+            if len(words) != len(tags):
+                raise UserError(f"{rows.place(index)}: {len(words)} words have {len(tags)} tags")
+            for number, (word, tag) in enumerate(zip(words, tags, strict=True), 1):
+                if not word.strip() or not tag.strip():
+                    what = "word" if not word.strip() else "tag"
+                    raise UserError(f"{rows.place(index)}: the {what} at place {number} of the sentence is empty")
+            if len(words) > self.max_length:
+                raise UserError(
+                    f"{rows.place(index)}: the sentence has {len(words):,} words, and data.max_length={self.max_length} "
+                    "are allowed: raise it, or take the sentence out (is there an empty line after each sentence?)"
+                )
+
+    def draw(self, rows: Sentences, split: str, share: float) -> tuple[np.ndarray, np.ndarray]:
+        count = round(len(rows.given) * share)
+        if not 0 < count < len(rows.given):
+            raise UserError(
+                f"{rows.source}: too few sentences to draw {share:.0%} of {len(rows.given)} for {split}: give more, or a "
+                f"{split} split of their own"
+            )
+        order = np.random.default_rng(self.split_seed).permutation(len(rows.given))
+        return order[count:], order[:count]
+
+    @cached_property
+    def spec(self) -> TaggedTextSpec:
+        train = self.sentences["train"]
+        counts: Counter[str] = Counter()
+        characters: Counter[str] = Counter()
+        tags: set[str] = set()
+        for index in range(len(train.given)):
+            words = train.words(index)
+            counts.update(normal(word, self.lowercase) for word in words)
+            characters.update("".join(unicodedata.normalize("NFC", word) for word in words))
+            tags.update(train.tags(index))
+        if len(tags) < 2:
+            raise UserError(f"{train.source}: every word of train has the tag {tags.pop()}: two tags are needed")
+        if are_of_entities(tags):
+            tags.add(OUTSIDE)
+        ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        known = [word for word, count in ranked if count >= self.min_count][: self.vocab_size - _RESERVED]
+        if not known:
+            raise UserError(
+                f"{train.source}: no word of train stands there data.min_count={self.min_count} times: lower it"
+            )
+        return TaggedTextSpec(
+            tuple(known),
+            sum(counts[word] == 1 for word in known),
+            tuple(sorted(characters)),
+            tuple(sorted(tags, key=lambda tag: (tag != OUTSIDE, tag[2:] if tag[1:2] == "-" else tag, tag))),
+            self.lowercase,
+            self.boundaries,
+        )
+
+    def save_spec(self, folder: Path) -> None:
+        (folder / "vocabulary.json").write_text(json.dumps(asdict(self.spec), ensure_ascii=False), encoding="utf-8")
+        (folder / "fingerprint").write_text(self.fingerprint)
+
+    @staticmethod
+    def load_spec(folder: Path) -> TaggedTextSpec:
+        path = folder / "vocabulary.json"
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            words, characters, tags = (
+                tuple(str(item) for item in stored[key]) for key in ("words", "characters", "tags")
+            )
+            boundaries = stored["boundaries"]
+            if boundaries not in _WORDS:
+                raise ValueError(f"boundaries {boundaries}")
+            return TaggedTextSpec(words, int(stored["once"]), characters, tags, bool(stored["lowercase"]), boundaries)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: is not whole ({error!r})") from None
+
+    def adopt(self, spec: TaggedTextSpec) -> None:
+        self.__dict__["spec"] = spec
+        for split in self.splits:
+            self._check_tags(split)
+
+    def _check_tags(self, split: str) -> None:
+        sentences, known = self.sentences[split], set(self.spec.tags)
+        for index, written in enumerate(sentences.wanted):
+            for word, tag in zip(sentences.words(index), written.split("\t"), strict=True):
+                if tag not in known:
+                    raise UserError(
+                        f"{sentences.place(index)}: the word {word!r} has the tag {tag}, which no sentence of train has; "
+                        f"train has: {', '.join(self.spec.tags)}"
+                    )
+
+    def encoded(self, split: str) -> Encoded:
+        """The sentences of a split, or of several joined by +, as numbers."""
+        cache = self.__dict__.setdefault("_encoded", {})
+        if split not in cache:
+            names = self.named_splits(split)
+            for name in names:
+                self._check_tags(name)
+            number = {tag: index for index, tag in enumerate(self.spec.tags)}
+            rows = [(self.sentences[name], index) for name in names for index in range(len(self.sentences[name].given))]
+            tags = np.array([number[tag] for sentences, index in rows for tag in sentences.tags(index)], np.int64)
+            cache[split] = encode_sentences(self.spec, [sentences.words(index) for sentences, index in rows], tags)
+        return cache[split]
+
+    def describe(self) -> list[str]:
+        spec = self.spec
+        sizes = ", ".join(f"{split} {len(sentences.given):,}" for split, sentences in self.sentences.items())
+        if spec.of_entities:
+            kinds = sorted({tag[2:] for tag in spec.tags if tag != OUTSIDE})
+            told = f"entities of {len(kinds)} kinds: {', '.join(kinds)}"
+        else:
+            told = f"{len(spec.tags)} tags: {', '.join(spec.tags)}"
+        lengths = self.encoded("train").words.lengths
+        lines = [
+            f"{sizes} sentences; {told}",
+            f"{len(spec.words):,} words, {len(spec.characters):,} characters; a training sentence has "
+            f"{int(np.median(lengths)):,} words (median) to {lengths.max():,}",
+            *self._notes,
+        ]
+        seen = set(self.sentences["train"].given)
+        for split in self.splits[1:]:
+            encoded = self.encoded(split)
+            unknown = (encoded.tokens[encoded.words.tokens] == UNKNOWN).mean()
+            if unknown:
+                lines.append(f"{unknown:.1%} of the words of {split} are not in the vocabulary")
+            known = sum(sentence in seen for sentence in self.sentences[split].given)
+            if known:
+                lines.append(f"note: {known:,} sentences of {split} stand in train too")
+        return lines
+
+    def train_dataloader(self) -> TaggedBatches:
+        return TaggedBatches(
+            self.encoded("train"), self.batch_size, self.batch_tokens, self._seed, self.rank, self.world_size
+        )
+
+    def eval_dataloader(self, splits: str) -> TaggedBatches:
+        """Several splits are scored together."""
+        return TaggedBatches(
+            self.encoded(splits), self.eval_batch_size, self.batch_tokens, rank=self.rank, world_size=self.world_size
+        )

@@ -1,0 +1,350 @@
+"""Tagging: named entities, parts of speech, or any other tag for each word."""
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.loggers import Logger
+from pydantic import PositiveInt
+from torch import Tensor
+from torch.optim import Optimizer
+
+from unroll.crf import LinearChainCRF
+from unroll.data.base import Data
+from unroll.data.tagged_text import NO_TAG, TaggedBatch, TaggedBatches, TaggedText, TaggedTextSpec, encode_sentences
+from unroll.data.vectors import read_vectors
+from unroll.entities import Entity, entities, may_begin, may_follow, single_words
+from unroll.errors import UsageError
+from unroll.insight.reading import Reading, enough
+from unroll.insight.tags import TagAnswers, most_frequent_tags, report_tags
+from unroll.marking import add_marking_arguments, mark_stream
+from unroll.models.tagger import Tagger
+from unroll.recurrent import Recurrent
+from unroll.schedule import Schedulers
+from unroll.schema import Probability
+from unroll.state import State
+from unroll.tasks.base import Loss, Task
+from unroll.truncation import Truncation
+
+_BATCH_WORDS = 16384  # of a batch that is only read
+
+
+class Mark(NamedTuple):
+    """What was found in a text: an entity, or, where tags are not of entities, a word.
+
+    Attributes:
+        start, end: where in the text; text[start:end] is it.
+        label: its kind, or its tag.
+        probability: that exactly these words are of exactly this kind.
+    """
+
+    start: int
+    end: int
+    label: str
+    probability: float
+
+
+class Tagging(Task):
+    """A tag for each word: -log p(tags | words) a word; scored by entities as conlleval counts them, or by tags.
+
+    Args:
+        spec: words, characters and tags.
+        recurrent: makes the stack of cells.
+        optimizer, schedule: see `Task`.
+        truncation: on sentences, `horizon` is how far gradients go; bidirectional stacks read them whole.
+        embedding_size, freeze_embedding, character_embedding_size, character_hidden_size, once_dropout, word_dropout,
+            input_dropout, output_dropout: see `Tagger`.
+        vectors: a file of word vectors, GloVe's or word2vec's text format, gzipped or not, that the embedding starts from.
+        crf: score whole sequences of tags, see `LinearChainCRF`: of entities it gives none that breaks the rules of IOB2.
+            If not, each word's tag is chosen by itself.
+        baseline: whether giving each word its most frequent tag of train is put into the same table.
+
+    Raises:
+        UsageError: a truncation that only a stream can have.
+    """
+
+    unit = "words"
+    reads = TaggedText
+
+    def __init__(
+        self,
+        spec: TaggedTextSpec,
+        recurrent: Callable[..., Recurrent],
+        optimizer: Callable[..., Optimizer],
+        schedule: Callable[..., Schedulers],
+        truncation: Truncation,
+        embedding_size: PositiveInt,
+        freeze_embedding: bool,
+        vectors: str | None,
+        character_embedding_size: PositiveInt,
+        character_hidden_size: PositiveInt | None,
+        crf: bool,
+        once_dropout: Probability,
+        word_dropout: Probability,
+        input_dropout: Probability,
+        output_dropout: Probability,
+        baseline: bool,
+    ) -> None:
+        super().__init__(optimizer, schedule, truncation)
+        if not truncation.carry_state or truncation.reset_probability:
+            raise UsageError(
+                "truncation.carry_state=false and truncation.reset_probability are for streams; a sentence is read as a whole"
+            )
+        self.ragged = truncation.horizon is not None
+        self.spec = spec
+        self.vectors = vectors
+        self.baseline = baseline
+        self.model = Tagger(
+            spec.vocab_size,
+            spec.character_count,
+            len(spec.tags),
+            recurrent,
+            embedding_size,
+            freeze_embedding,
+            character_embedding_size,
+            character_hidden_size,
+            spec.once,
+            once_dropout,
+            word_dropout,
+            input_dropout,
+            output_dropout,
+            truncation.horizon,
+        )
+        self.crf = None
+        if crf:
+            free = not spec.of_entities
+            first = torch.tensor([free or may_begin(tag) for tag in spec.tags])
+            follows = torch.tensor([[free or may_follow(before, tag) for tag in spec.tags] for before in spec.tags])
+            self.crf = LinearChainCRF(len(spec.tags), first, follows)
+        self._answered: list[tuple[int, list[int], list[int]]] = []
+        self.answers: TagAnswers | None = None
+        """What was answered in the last evaluation, in the order of the split."""
+
+    def begin(self, data: Data) -> list[str]:
+        lines = []
+        if self.truncation.horizon is not None and self.model.horizon is None:
+            lines.append(
+                "note: a bidirectional stack reads each sentence as a whole: the truncation does not apply to it"
+            )
+        if self.vectors is not None:
+            lines.append(self._load_vectors(self.vectors, cast(TaggedText, data)))
+        return lines
+
+    def _load_vectors(self, file: str, data: TaggedText) -> str:
+        weight = self.model.embedding.weight
+        found = read_vectors(Path(file), self.spec.vocabulary, weight.shape[1])
+        with torch.no_grad():
+            if len(found.tokens):
+                vectors = torch.from_numpy(found.vectors)
+                # Words that the file lacks start as large as those that it has.
+                weight.normal_(std=float(vectors.std(correction=0)) or 1.0)
+                weight[torch.from_numpy(found.tokens)] = vectors
+        encoded = data.encoded("train")
+        share = np.isin(encoded.tokens[encoded.words.tokens], found.tokens).mean()
+        return (
+            f"vectors: {len(found.tokens):,} of {len(self.spec.words):,} words found in {file}, {share:.1%} of the running "
+            "text of train"
+        )
+
+    def _emissions(self, batch: TaggedBatch) -> Tensor:
+        """(time, batch, tags), in float32 or more."""
+        return _exact(self.model(batch.tokens, batch.lengths, batch.spellings, batch.spelling_lengths, batch.places))
+
+    def loss(self, batch: TaggedBatch, state: State | None) -> Loss:
+        emissions = self._emissions(batch)
+        if self.crf is None:
+            value = F.cross_entropy(emissions.flatten(0, 1), batch.tags.flatten(), ignore_index=NO_TAG)
+        else:
+            with torch.autocast(emissions.device.type, enabled=False):
+                log_Z = self.crf.log_partition(emissions, batch.lengths)
+                value = (log_Z - self.crf.score(emissions, batch.tags, batch.lengths)).sum() / batch.token_count
+        if not self.training and batch.share:
+            self._observe(batch, emissions)
+        return Loss(value, torch.full((), float(batch.token_count), device=value.device), None)
+
+    def _observe(self, batch: TaggedBatch, emissions: Tensor) -> None:
+        chosen, wanted = (tags.t().tolist() for tags in (self._choose(emissions, batch.lengths), batch.tags))
+        for row, right, given in zip(batch.rows.tolist(), wanted, chosen, strict=True):
+            right = [tag for tag in right if tag != NO_TAG]
+            self._answered.append((row, right, given[: len(right)]))
+
+    def _choose(self, emissions: Tensor, lengths: Tensor | None) -> Tensor:
+        """(time, batch): the best tags."""
+        return emissions.argmax(-1) if self.crf is None else self.crf.decode(emissions, lengths)
+
+    def last_losses(self, batch: TaggedBatch) -> Tensor:
+        """Of the last word, by what was read before it; with a bidirectional stack also of the first, by what was read behind
+        it: there the reverse cells end."""
+        y = self.model.read(batch.tokens, batch.lengths, batch.spellings, batch.spelling_lengths, batch.places)
+        ends = _exact(self.model.ends_apart(y, batch.lengths))
+        last = batch.tags[-1] if batch.lengths is None else batch.tags.gather(0, batch.lengths[None] - 1)[0]
+        wanted = torch.stack([last, batch.tags[0]])[: len(ends)]
+        return F.cross_entropy(ends.flatten(0, 1), wanted.flatten(), reduction="none").view_as(wanted).sum(0)
+
+    def read_aloud(self, data: Data, split: str, steps: int) -> Reading:
+        """The first sentences of a split; and the letters of their different words."""
+        data = cast(TaggedText, data)
+        (name,) = data.named_splits(split)
+        encoded, sentences = data.encoded(name), data.sentences[name]
+        rows = enough(encoded.words.lengths, steps)
+        batch = TaggedBatches(encoded, len(rows), 1).collate(rows, rows)
+        words = [sentences.words(row) for row in rows]
+        different = dict.fromkeys(word for sentence in words for word in sentence)
+        return Reading(
+            self.transfer_batch_to_device(batch, self.device, 0),
+            {"letters": [list(word) for word in different], "": [[f"{word} " for word in one] for one in words]},
+        )
+
+    def predictions(self, batch: TaggedBatch) -> list[tuple[str, Tensor]]:
+        """The tag that is chosen for each word of the first sentence."""
+        emissions = self._emissions(batch)
+        scores = self._log_marginals(emissions, batch.lengths)
+        chosen = self._choose(emissions, batch.lengths)[:, 0].tolist()
+        return [
+            (self.spec.tags[tag], scores[t, :, tag])
+            for t, (tag, wanted) in enumerate(zip(chosen, batch.tags[:, 0].tolist(), strict=True))
+            if wanted != NO_TAG
+        ]
+
+    def _log_marginals(self, emissions: Tensor, lengths: Tensor | None) -> Tensor:
+        """log p(tag | words) of each word, (time, batch, tags)."""
+        if self.crf is None:
+            return F.log_softmax(emissions, -1)
+        return self.crf.log_marginals(emissions, lengths)
+
+    def metrics(self, loss: float) -> dict[str, float]:
+        return {"loss": loss}
+
+    @property
+    def evaluation_metrics(self) -> list[str]:
+        return ["loss", "f1", *(["precision", "recall"] if self.spec.of_entities else []), "accuracy"]
+
+    def start_observing(self) -> None:
+        self._answered = []
+
+    def observed(self) -> dict[str, float]:
+        found = self._answered
+        if self.trainer.world_size > 1:
+            parts: list[list[tuple[int, list[int], list[int]]]] = [[]] * self.trainer.world_size
+            torch.distributed.all_gather_object(parts, found)
+            found = [item for part in parts for item in part]
+        names = self.spec.tags
+        ordered = sorted(found)  # the order of the split, however many processes there were
+        self.answers = TagAnswers(
+            [[names[tag] for tag in right] for _, right, _ in ordered],
+            [[names[tag] for tag in given] for *_, given in ordered],
+            self.spec.of_entities,
+        )
+        return self.answers.scores()
+
+    def definitions(self) -> dict[str, str]:
+        if self.spec.of_entities:
+            return {
+                "f1": "of entities, all kinds together (micro), with exactly their words and kind, as conlleval counts"
+            }
+        return {"f1": "the mean over the tags (macro)"}
+
+    def tokens(self, batch: TaggedBatch) -> int:
+        return batch.token_count
+
+    def baselines(self, data: Data, splits: Sequence[str]) -> dict[str, dict[str, dict[str, float]]]:
+        if not self.baseline:
+            return {}
+        data = cast(TaggedText, data)
+        found = {}
+        for split in splits:
+            wanted, answered = most_frequent_tags(data, split)
+            found[split] = TagAnswers(wanted, answered, self.spec.of_entities).scores()
+        return {"most frequent tags": found}
+
+    def report(self, data: Data, splits: str, folder: Path, loggers: Sequence[Logger]) -> list[str]:
+        assert self.answers is not None
+        return report_tags(self.answers, cast(TaggedText, data), splits, folder, loggers)
+
+    def tag(self, texts: Sequence[str]) -> list[list[Mark]]:
+        """Find the entities of texts, in any number, or tag their words; each as if it were alone.
+
+        Args:
+            texts: a sentence each, of any length. One without any word has no marks.
+        """
+        spans = [self.spec.cut(text) for text in texts]
+        found: list[list[Mark]] = [[] for _ in texts]
+        worded = [row for row, words in enumerate(spans) if words]
+        sentences = [[texts[row][start:end] for start, end in spans[row]] for row in worded]
+        encoded = encode_sentences(self.spec, sentences, None)
+        batches = TaggedBatches(encoded, 256, _BATCH_WORDS)
+        was_training = self.training
+        self.eval()
+        try:
+            with torch.inference_mode():
+                for batch in batches if worded else ():
+                    batch = self.transfer_batch_to_device(batch, self.device, 0)
+                    rows = batch.rows.tolist()
+                    marks = self._marks(batch, [len(sentences[row]) for row in rows])
+                    for row, some in zip(rows, marks, strict=True):
+                        places = spans[worded[row]]
+                        found[worded[row]] = [
+                            Mark(places[entity.start][0], places[entity.end - 1][1], entity.kind, probability)
+                            for entity, probability in some
+                        ]
+        finally:
+            self.train(was_training)
+        return found
+
+    def _marks(self, batch: TaggedBatch, words: list[int]) -> list[list[tuple[Entity, float]]]:
+        emissions = self._emissions(batch)
+        chosen = self._choose(emissions, batch.lengths).t().tolist()
+        read = entities if self.spec.of_entities else single_words
+        marks = [
+            (column, entity)
+            for column, (tags, count) in enumerate(zip(chosen, words, strict=True))
+            for entity in read([self.spec.tags[tag] for tag in tags[:count]])
+        ]
+        found: list[list[tuple[Entity, float]]] = [[] for _ in words]
+        if marks:
+            columns = torch.tensor([column for column, _ in marks], device=emissions.device)
+            lengths = None if batch.lengths is None else batch.lengths[columns]
+            held = self._held(emissions[:, columns], [(chosen[column], entity) for column, entity in marks])
+            log_Z = self._log_partition(emissions, batch.lengths)[columns]
+            probabilities = (self._log_partition(held, lengths) - log_Z).exp().tolist()
+            for (column, entity), probability in zip(marks, probabilities, strict=True):
+                found[column].append((entity, min(probability, 1.0)))
+        return found
+
+    def _held(self, emissions: Tensor, marks: list[tuple[list[int], Entity]]) -> Tensor:
+        """(time, marks, tags): emissions under which only sequences of tags with a sentence's mark are possible."""
+        number = {tag: index for index, tag in enumerate(self.spec.tags)}
+        possible = torch.ones(emissions.shape, dtype=torch.bool)
+        for row, (tags, entity) in enumerate(marks):
+            for t in range(entity.start, entity.end):
+                possible[t, row] = False
+                possible[t, row, tags[t]] = True
+            goes_on = number.get(f"I-{entity.kind}")
+            if self.spec.of_entities and goes_on is not None and entity.end < len(emissions):
+                possible[entity.end, row, goes_on] = False
+        return emissions.masked_fill(~possible.to(emissions.device), -math.inf)
+
+    def _log_partition(self, emissions: Tensor, lengths: Tensor | None) -> Tensor:
+        """log of the sum over all sequences of tags of exp of their scores, (batch,)."""
+        if self.crf is not None:
+            return self.crf.log_partition(emissions, lengths)
+        each = torch.logsumexp(emissions, -1)
+        if lengths is not None:
+            each = each.masked_fill(torch.arange(len(each), device=each.device)[:, None] >= lengths, 0.0)
+        return each.sum(0)
+
+    @classmethod
+    def add_predict_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        add_marking_arguments(parser)
+
+    def predict(self, options: argparse.Namespace) -> None:
+        mark_stream(self, options)
+
+
+def _exact(scores: Tensor) -> Tensor:
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))  # half precision ends here
