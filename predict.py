@@ -12,6 +12,7 @@ options by task (python predict.py RUN --help explains those of RUN's task):
   char_lm     --prompt TEXT --length N --temperature T --top-k K --top-p P --seed N --samples N
   word_lm     the same, and --complete TEXT --top N, or --interactive
   sentiment   --text TEXT --input FILE --column NAME --encoding NAME --output FILE --format csv --explain
+  tagging     --text TEXT --input FILE --column NAME --encoding NAME --output FILE --format colour
   translation --text TEXT --input FILE --column NAME --encoding NAME --output FILE --format jsonl --beam B --nbest N
               --length-penalty A --temperature T --seed N --alignment
   recall, adding, copy, agreement   --text SEQUENCE --input FILE --column NAME --encoding NAME --output FILE
@@ -25,6 +26,7 @@ examples:
   python predict.py RUN --complete "recurrent neural" --top 5
   python predict.py RUN --input reviews.csv --column body --output labels.csv
   python predict.py RUN --text "not dull at all" --explain
+  python predict.py RUN --text "Klara Brenova lives in Kelm." --format colour
   python predict.py RUN --input sentences.txt --beam 5 --output translations.txt
   python predict.py RUN --input sales.csv --output forecast.csv
 """
@@ -36,8 +38,8 @@ def main() -> None:
     runs = [Path(argument) for argument in sys.argv[1:] if (Path(argument) / CONFIG).is_file()]
     parser = argparse.ArgumentParser(
         prog="predict.py",
-        description="Let a trained run do its task: a language model writes and completes, a classifier labels, a translator "
-        "translates,\na forecaster forecasts.",
+        description="Let a trained run do its task: a language model writes and completes, a classifier labels, a tagger finds "
+        "names,\na translator translates, a forecaster forecasts.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,

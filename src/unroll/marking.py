@@ -93,8 +93,8 @@ def _coloured(text: str, marks: "list[Mark]", colours: dict[str, str]) -> Text:
     for mark in marks:
         style = f"black on {colours[mark.label]}"
         shown.append(text[position : mark.start])
-        shown.append(text[mark.start : mark.end], f"bold {style}")
-        shown.append(f" {mark.label}", style)
+        shown.append(f"[{text[mark.start : mark.end]}", f"bold {style}")
+        shown.append(f" {mark.label}]", style)
         position = mark.end
     shown.append(text[position:])
     return shown

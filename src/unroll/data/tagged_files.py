@@ -86,6 +86,7 @@ class TaggedFiles(TaggedText):
         words: list[str] = []
         tags: list[str] = []
         for number, line in enumerate(read_lines(path, self.encoding), 1):
+            line = line.removesuffix("\r")
             fields = line.split("\t") if "\t" in line else line.split()
             if not line.strip() or fields[0] == _DOCUMENT:
                 if words:

@@ -1,0 +1,512 @@
+"""Tagging: what is read and refused, entities and their scores, the task, its report, and the texts that it marks."""
+
+import csv
+import html.parser
+import io
+import json
+import random
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from conftest import SHARED, composed, door
+from seqeval.metrics import f1_score, precision_score, recall_score
+
+from unroll.building import build_data, build_task
+from unroll.data.tagged_text import NO_TAG, TaggedBatches, TaggedText, TaggedTextSpec, encode_sentences
+from unroll.data.tokenizing import PAD, UNKNOWN
+from unroll.entities import Entity, are_of_entities, as_tags, count, entities
+from unroll.errors import UserError
+from unroll.insight.tags import TagAnswers, most_frequent_tags
+from unroll.job import run
+
+SMALL = [
+    "task=tagging",
+    "logger=none",
+    "model.hidden_size=16",
+    "task.embedding_size=12",
+    "task.character_embedding_size=6",
+    "task.character_hidden_size=5",
+    "trainer.accelerator=cpu",
+]
+WORDS = ("the", "kelm", "ann", "of", "bank", "rose")
+TAGS = ("O", "B-org", "I-org", "B-person", "I-person")
+CONLL = """-DOCSTART- -X- O
+
+Ann NNP B-person
+of IN O
+Kelm NNP B-place
+
+the DT O
+rose NN O
+"""
+
+
+def spec(tags: tuple[str, ...] = TAGS) -> TaggedTextSpec:
+    return TaggedTextSpec(WORDS, 2, tuple("abcdefghijklmnopqrstuvwxyzAK"), tags, True, "punctuation")
+
+
+def task_of(*overrides: str, tags: tuple[str, ...] = TAGS):
+    torch.manual_seed(1)
+    task = build_task(composed(*SMALL, *overrides), spec(tags)).double()
+    with torch.no_grad():
+        for weight in task.parameters():
+            weight.normal_(std=0.5)
+    return task
+
+
+def batch_of(sentences: list[list[str]], tags: list[list[str]], names: tuple[str, ...] = TAGS):
+    numbers = np.array([names.index(tag) for one in tags for tag in one], np.int64)
+    encoded = encode_sentences(spec(names), sentences, numbers)
+    rows = np.arange(len(sentences))
+    return TaggedBatches(encoded, 100, 10_000).collate(rows, rows)
+
+
+def data_of(*overrides: str) -> TaggedText:
+    data = build_data(composed("task=tagging", *overrides))
+    assert isinstance(data, TaggedText)
+    return data
+
+
+def files(path: Path, *overrides: str) -> TaggedText:
+    return data_of("data=tagged_files", f"data.path={path}", "data.test_fraction=0", *overrides)
+
+
+def written(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refused(data: TaggedText) -> str:
+    with pytest.raises(UserError) as error:
+        data.prepare_data()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+# Entities
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ("O B-a I-a O", [(1, 3, "a")]),
+        ("B-a B-a I-a", [(0, 1, "a"), (1, 3, "a")]),
+        ("I-a I-a O I-b", [(0, 2, "a"), (3, 4, "b")]),  # IOB1
+        ("B-a I-b", [(0, 1, "a"), (1, 2, "b")]),
+        ("S-a B-a E-a S-b O E-b", [(0, 1, "a"), (1, 3, "a"), (3, 4, "b"), (5, 6, "b")]),  # IOBES
+        ("B-a E-a I-a", [(0, 2, "a"), (2, 3, "a")]),
+        ("B-creative-work I-creative-work", [(0, 2, "creative-work")]),
+        ("O O", []),
+    ],
+)
+def test_entities_of_every_scheme(tags, expected):
+    assert entities(tags.split()) == [Entity(*one) for one in expected]
+
+
+def test_what_is_read_into_iob2_names_the_same_entities():
+    draw = random.Random(1)
+    for _ in range(300):
+        tags = [draw.choice(["O", *(f"{prefix}-{kind}" for prefix in "BIES" for kind in "ab")]) for _ in range(9)]
+        found = entities(tags)
+        assert entities(as_tags(found, 9)) == found
+    assert are_of_entities({"O", "B-x"})
+    assert not are_of_entities({"NOUN", "O"})
+    assert not are_of_entities({"O"})
+
+
+def test_scores_are_those_of_seqeval():
+    draw = random.Random(2)
+    kinds = ["O", "O", "B-a", "I-a", "B-b", "I-b"]
+    wanted = [[draw.choice(kinds) for _ in range(draw.randint(1, 12))] for _ in range(200)]
+    answered = [[tag if draw.random() < 0.8 else draw.choice(kinds) for tag in tags] for tags in wanted]
+    scores = TagAnswers(wanted, answered, True).scores()
+    assert scores["f1"] == pytest.approx(f1_score(wanted, answered))
+    assert scores["precision"] == pytest.approx(precision_score(wanted, answered))
+    assert scores["recall"] == pytest.approx(recall_score(wanted, answered))
+    by_kind = f1_score(wanted, answered, average=None)
+    found = count(map(entities, wanted), map(entities, answered))
+    assert [found[kind].f1 for kind in "ab"] == pytest.approx(by_kind.tolist())
+
+
+def test_scores_of_plain_tags():
+    scores = TagAnswers([["N", "V"], ["N"]], [["N", "N"], ["N"]], False).scores()
+    assert scores == {"accuracy": pytest.approx(2 / 3), "f1": pytest.approx((0.8 + 0) / 2)}
+
+
+# What is read
+
+
+def test_columns_rows_and_lists_read_alike(tmp_path):
+    rows = [(["Ann", "of", "Kelm"], ["B-person", "O", "B-place"]), (["the", "rose"], ["O", "O"])]
+    columns = written(tmp_path / "a.conll", CONLL)
+    tabs = written(tmp_path / "a.tsv", CONLL.replace(" ", "\t").replace("\n", "\r\n"))
+    lines = written(
+        tmp_path / "a.jsonl", "".join(json.dumps({"tokens": words, "tags": tags}) + "\n" for words, tags in rows)
+    )
+    parquet = tmp_path / "a.parquet"
+    table = {"tokens": [words for words, _ in rows], "tags": [tags for _, tags in rows]}
+    datasets.Dataset.from_dict(table).to_parquet(str(parquet))
+    for path in (columns, tabs, lines, parquet):
+        (found,) = files(path).read().values()
+        assert [(found.words(row), found.tags(row)) for row in range(2)] == rows, path
+    (found,) = files(columns).read().values()
+    assert found.place(1) == f"{columns}, line 7"
+
+
+def test_conllu_without_comments_and_without_what_is_part_of_others(tmp_path):
+    text = """# sent_id = 1
+# text = She won't.
+1\tShe\tshe\tPRON
+2-3\twon't\t_\t_
+2\two\twill\tAUX
+3\tn't\tnot\tPART
+3.1\tgo\tgo\tVERB
+4\t#\t#\tSYM
+
+"""
+    path = written(tmp_path / "a.conllu", text)
+    (found,) = files(path, "data.word_column=2", "data.tag_column=4").read().values()
+    assert found.words(0) == ["She", "wo", "n't", "#"]
+    assert found.tags(0) == ["PRON", "AUX", "PART", "SYM"]
+
+
+def test_a_hash_tag_is_a_word_elsewhere(tmp_path):
+    path = written(tmp_path / "a.conll", "#Kelm B-place\nrose O\n\n")
+    (found,) = files(path).read().values()
+    assert found.words(0) == ["#Kelm", "rose"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.conll", "Ann B-x\nof\n", "a.conll, line 2: has 1 columns where line 1 has 2"),
+        ("a.conll", "Ann\nof\n", "line 1: column 1 is taken for both words and tags"),
+        ("a.conll", "Ann\t\nof\tO\n", "a.conll, line 1: the tag is empty"),
+        ("a.conll", "\n\n", "a.conll: has no sentence"),
+        ("a.conll", "", "a.conll: the file is empty (0 bytes)"),
+        ("a.csv", "Ann,O\n", "a.csv: a list of words has no place in a CSV"),
+        ("a.jsonl", '{"tokens": ["a", "b"], "tags": ["O"]}\n', "a.jsonl, line 1: 2 words have 1 tags"),
+        ("a.jsonl", '{"tokens": "a b", "tags": ["O"]}\n', "a.jsonl, line 1, column tokens: 'a b' is no list"),
+        ("a.jsonl", '{"tokens": ["a", 3], "tags": ["O", "O"]}\n', "item 2, 3, is not a text"),
+        ("a.jsonl", '{"tokens": [], "tags": []}\n', "a.jsonl, line 1: the list of words is empty"),
+        ("a.jsonl", '{"tokens": ["a\\tb"], "tags": ["O"]}\n', "has a tab or the end of a line in it"),
+        ("a.jsonl", '{"tokens": ["a"], "ner": ["O"]}\n', "there is no column tags; name another by data.tags"),
+        ("a.jsonl", '{"tokens": ["a", " "], "tags": ["O", "O"]}\n', "the word at place 2 of the sentence is empty"),
+        ("a.conll", "a O\n\n" * 20, "every word of train has the tag O: two tags are needed"),
+        ("a.conll", "a B-x\n", "too few sentences to draw 10% of 1 for validation"),
+    ],
+)
+def test_what_is_refused(tmp_path, name, text, said):
+    assert said in refused(files(written(tmp_path / name, text)))
+
+
+def test_more_that_is_refused(tmp_path):
+    train = written(tmp_path / "train.conll", "a B-x\nb O\n\nc O\n")
+    other = written(tmp_path / "dev.conll", "a B-x\n\nb B-y\n")
+    said = refused(files(train, f"data.validation_path={other}"))
+    assert f"{other}, line 3: the word 'b' has the tag B-y, which no sentence of train has; train has: O, B-x" in said
+    assert "line 1: there is no column 3: it has 2; set data.tag_column" in refused(files(train, "data.tag_column=3"))
+    assert "data.tag_column=0: columns are counted from 1" in refused(files(train, "data.tag_column=0"))
+    assert "the sentence has 2 words, and data.max_length=1 are allowed" in refused(files(train, "data.max_length=1"))
+    assert "no such file" in refused(files(tmp_path / "none.conll"))
+    latin = tmp_path / "latin.conll"
+    latin.write_bytes("né O\n".encode("latin-1"))
+    assert "line 1: byte 0xe9 is not utf-8" in refused(files(latin))
+
+
+def test_a_folder_of_the_hubs_layout_tells_tags_by_their_own_names(tmp_path):
+    orders = {"train": ["O", "B-a", "I-a"], "validation": ["I-a", "O", "B-a"]}
+    for split, names in orders.items():
+        tags = [[names.index(tag) for tag in ("B-a", "I-a", "O")]] * 12
+        features = datasets.Features(
+            {
+                "tokens": datasets.List(datasets.Value("string")),
+                "ner_tags": datasets.List(datasets.ClassLabel(names=names)),
+            }
+        )
+        table = datasets.Dataset.from_dict({"tokens": [["x", "y", "z"]] * 12, "ner_tags": tags}, features=features)
+        table.to_parquet(str(tmp_path / f"{split}.parquet"))
+    data = data_of("data=wnut17", f"data.path={tmp_path}", "data.test_fraction=0")
+    for split in orders:
+        assert data.sentences[split].tags(0) == ["B-a", "I-a", "O"]
+    assert "there is no column words; name another by data.words" in refused(
+        data_of("data=wnut17", f"data.path={tmp_path}", "data.words=words")
+    )
+
+
+def test_wnut17_has_the_entities_that_it_should():
+    if not (SHARED / "wnut17").is_dir():
+        pytest.skip("needs ../shared/data/wnut17")
+    data = data_of("data=wnut17", f"data.path={SHARED / 'wnut17'}")
+    counts = {
+        split: sum(len(entities(rows.tags(row))) for row in range(len(rows.given)))
+        for split, rows in data.sentences.items()
+    }
+    assert counts == {"train": 1975, "validation": 836, "test": 1079}
+
+
+def test_iob1_is_read_into_iob2_and_said(tmp_path):
+    path = written(tmp_path / "a.conll", "a I-x\nb I-x\nc O\n\nd O\n\ne I-x\n\n")
+    data = files(path, "data.validation_fraction=0.34")
+    tags = {tag for rows in data.sentences.values() for row in range(len(rows.given)) for tag in rows.tags(row)}
+    assert tags == {"O", "B-x", "I-x"}
+    assert any("2 tags of entities are read as IOB2 has them" in line for line in data.describe())
+
+
+def test_the_vocabulary_is_that_of_train_and_knows_what_stands_there_once(tmp_path):
+    train = written(tmp_path / "train.conll", "The O\nthe O\nrose B-x\nAnn B-x\n")
+    other = written(tmp_path / "dev.conll", "never O\n")
+    data = files(train, f"data.validation_path={other}")
+    assert data.spec.words == ("the", "ann", "rose")
+    assert data.spec.once == 2
+    assert data.spec.tags == ("O", "B-x")
+    assert data.spec.token("THE") == 2
+    assert data.spec.token("never") == UNKNOWN
+    assert data.spec.spelled("The!") == [data.spec.characters.index(letter) + 2 for letter in "The"] + [UNKNOWN]
+
+
+def test_a_batch_holds_what_was_written():
+    batch = batch_of([["Ann", "of", "Ann"], ["the"]], [["B-person", "O", "O"], ["O"]])
+    assert batch.tokens.t().tolist() == [[4, 5, 4], [2, PAD, PAD]]
+    assert batch.tags.t().tolist() == [[3, 0, 0], [0, NO_TAG, NO_TAG]]
+    assert batch.lengths.tolist() == [3, 1]
+    letters = spec().characters
+    words = ["".join(letters[number - 2] for number in word if number) for word in batch.spellings.t().tolist()]
+    assert words == ["Ann", "of", "the"]
+    assert batch.spelling_lengths.tolist() == [3, 2, 3]
+    assert batch.places.t().tolist() == [[0, 1, 0], [2, 0, 0]]
+    assert batch.token_count == 4
+
+
+@pytest.mark.parametrize(
+    ("boundaries", "words"),
+    [
+        ("spaces", ["She", "didn't,", "ran", "3.5", "km."]),
+        ("punctuation", ["She", "did", "n't", ",", "ran", "3.5", "km", "."]),
+    ],
+)
+def test_where_words_end_in_a_text(boundaries, words):
+    text = "She didn't,  ran 3.5 km."
+    cut = TaggedTextSpec(WORDS, 0, (), TAGS, True, boundaries).cut(text)
+    assert [text[start:end] for start, end in cut] == words
+
+
+def test_the_built_in_sentences_are_made_of_new_names():
+    data = data_of("data.sizes=[800,150,150]")
+    seen = set(data.sentences["train"].given)
+    assert not any(text in seen for split in ("validation", "test") for text in data.sentences[split].given)
+    wanted, answered = most_frequent_tags(data, "validation")
+    assert 0.1 < TagAnswers(wanted, answered, True).scores()["f1"] < 0.5  # knowing words is not enough
+    assert {tag for tags in wanted for tag in tags} == set(data.spec.tags)
+
+
+# The model and its loss
+
+SENTENCES = [["Ann", "rose", "of", "Kelm"], ["the", "bank"], ["unheard"]]
+TAGGED = [["B-person", "O", "B-org", "I-org"], ["O", "B-org"], ["O"]]
+
+
+@pytest.mark.parametrize("crf", ["true", "false"])
+def test_the_loss_is_minus_the_log_probability_a_word(crf):
+    task = task_of(f"task.crf={crf}").eval()
+    batch = batch_of(SENTENCES, TAGGED)
+    total = 0.0
+    for sentence, tags in zip(SENTENCES, TAGGED, strict=True):
+        alone = batch_of([sentence], [tags])
+        emissions = task._emissions(alone)
+        if crf == "true":
+            total += (task.crf.log_partition(emissions) - task.crf.score(emissions, alone.tags)).item()
+        else:
+            scores = torch.log_softmax(emissions[:, 0], -1)
+            total -= sum(scores[t, TAGS.index(tag)].item() for t, tag in enumerate(tags))
+    task.trainer = None
+    task._observe = lambda *_: None
+    assert task.loss(batch, None).value.item() == pytest.approx(total / 7)
+
+
+def test_letters_are_read_in_both_directions_and_once_for_each_word():
+    task = task_of().eval()
+    model = task.model
+    batch = batch_of([["Ann", "Ann", "of"]], [["O", "O", "O"]])
+    size = model.letters.hidden_size
+    c = model._spelled(model.letters, batch.spellings, batch.spelling_lengths)
+    assert len(c) == 2
+    x = model.character_embedding(torch.tensor(spec().spelled("of")))[:, None]
+    y, _ = model.letters(x)
+    torch.testing.assert_close(c[1], torch.cat([y[-1, 0, :size], y[0, 0, size:]]))
+    emissions = task._emissions(batch)
+    assert emissions.shape == (3, 1, len(TAGS))
+    without = task_of("task.character_hidden_size=null").eval()
+    assert without.model.letters is None
+    unheard, other = (without._emissions(batch_of([[word]], [["O"]])) for word in ("unheard", "other"))
+    torch.testing.assert_close(unheard, other)  # both unknown, and nothing else is read of them
+    unheard, other = (task._emissions(batch_of([[word]], [["O"]])) for word in ("unheard", "other"))
+    assert not torch.allclose(unheard, other)
+
+
+def test_words_that_stand_once_are_dropped_and_others_not():
+    task = task_of("task.once_dropout=0.999999", "task.input_dropout=0", "task.output_dropout=0")
+    task.train()
+    twice, once = (batch_of([[word] * 50], [["O"] * 50]) for word in ("the", "rose"))  # the last two words stand once
+    unknown = once._replace(tokens=torch.full_like(once.tokens, UNKNOWN))
+    torch.testing.assert_close(task._emissions(once), task._emissions(unknown))
+    trained = task._emissions(twice)
+    torch.testing.assert_close(trained, task.eval()._emissions(twice))
+
+
+def test_windows_leave_the_scores_and_cut_the_gradients():
+    whole, cut = (
+        task_of("model.bidirectional=false", *more) for more in ([], ["truncation=k8", "truncation.length=2"])
+    )
+    batch = batch_of(SENTENCES, TAGGED)
+    for task in (whole, cut):
+        task.eval()
+    for row, sentence in enumerate(SENTENCES):
+        ours, theirs = (task._emissions(batch)[: len(sentence), row] for task in (cut, whole))
+        torch.testing.assert_close(ours, theirs)
+    reached = []
+    for task in (whole, cut):
+        task.model.embedding.weight.grad = None
+        task._emissions(batch)[3, 0].sum().backward()
+        reached.append(int((task.model.embedding.weight.grad.abs().sum(1) > 0).sum()))
+    assert reached == [4, 2]
+
+
+def test_the_ends_hang_on_what_was_read_on_the_way_there():
+    task = task_of("task.crf=false").eval()
+    batch = batch_of(SENTENCES, TAGGED)
+    y = task.model.read(batch.tokens, batch.lengths, batch.spellings, batch.spelling_lengths, batch.places)
+    last, first = task.model.ends_apart(y, batch.lengths)
+    emissions = task._emissions(batch)
+    torch.testing.assert_close(first, emissions[0])
+    torch.testing.assert_close(last, torch.stack([emissions[3, 0], emissions[1, 1], emissions[0, 2]]))
+    (gradient,) = torch.autograd.grad(last.sum(), y, retain_graph=True)
+    assert gradient[..., 16:].abs().sum() == 0
+    (gradient,) = torch.autograd.grad(first.sum(), y)
+    assert gradient[..., :16].abs().sum() == 0
+
+
+# Marks
+
+
+@pytest.mark.parametrize("crf", ["true", "false"])
+@pytest.mark.parametrize("tags", [TAGS, ("NOUN", "VERB", "DET")])
+def test_marks_have_places_and_exact_probabilities(tags, crf):
+    import itertools
+
+    task = task_of(f"task.crf={crf}", tags=tags)
+    texts = ["the Bank  of Kelm rose", "", "Ann's", "unheard of"]
+    found = task.tag(texts)
+    assert found[1] == []
+    alone = [task.tag([text])[0] for text in texts]
+    for ours, theirs in zip(found, alone, strict=True):  # each as if it were alone
+        assert [one[:3] for one in ours] == [one[:3] for one in theirs]
+        assert [one.probability for one in ours] == pytest.approx([one.probability for one in theirs])
+    seen = 0
+    for text, marks in zip(texts, found, strict=True):
+        spans = task.spec.cut(text)
+        if not spans:
+            continue
+        words = [text[start:end] for start, end in spans]
+        emissions = task.eval()._emissions(batch_of([words], [[tags[0]] * len(words)], tags))
+        scores = {}
+        for y in itertools.product(range(len(tags)), repeat=len(words)):
+            way = torch.tensor(y)[:, None]
+            each = emissions.gather(2, way[..., None]).sum() if crf == "false" else task.crf.score(emissions, way)[0]
+            scores[tuple(tags[tag] for tag in y)] = float(each.detach().exp())
+        read = entities if tags is TAGS else lambda tags: [Entity(t, t + 1, tag) for t, tag in enumerate(tags)]
+        if crf == "true":
+            best = read(max(scores, key=scores.__getitem__))
+            assert [(spans[one.start][0], spans[one.end - 1][1], one.kind) for one in best] == [
+                one[:3] for one in marks
+            ]
+        for mark in marks:
+            place = [start for start, _ in spans].index(mark.start), [end for _, end in spans].index(mark.end) + 1
+            have = sum(
+                score
+                for y, score in scores.items()
+                if Entity(*place, mark.label) in read(y) and (crf == "true" or tags is not TAGS)
+            )
+            if have:
+                assert mark.probability == pytest.approx(have / sum(scores.values()))
+                seen += 1
+            assert 0 < mark.probability <= 1
+    assert seen > 2 or crf == "false"
+
+
+# A run, and its doors
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("tagging") / "run"
+    sizes = ["data.sizes=[3000,120,120]", "trainer.max_epochs=5"]
+    composed("task=tagging", "logger=none", "trainer.accelerator=cpu", *sizes, folder=folder)
+    run(folder)
+    return folder
+
+
+def test_the_built_in_names_are_found(finished):
+    summary = json.loads((finished / "summary.json").read_text())
+    assert summary["metrics"]["test/f1"] > 0.8
+    assert summary["baselines"]["most frequent tags"]["test/f1"] < 0.5
+    assert "conlleval" in summary["definitions"]["f1"]
+
+
+def test_the_report_is_what_was_answered(finished):
+    lines = (finished / "evaluation/test_tags.conll").read_text(encoding="utf-8").split("\n\n")
+    sentences = [[line.split("\t") for line in sentence.split("\n")] for sentence in lines if sentence]
+    assert len(sentences) == 120
+    wanted, answered = ([[word[column] for word in one] for one in sentences] for column in (1, 2))
+    metrics = json.loads((finished / "summary.json").read_text())["metrics"]
+    assert metrics["test/f1"] == pytest.approx(f1_score(wanted, answered))
+    same = [a == b for one, other in zip(wanted, answered, strict=True) for a, b in zip(one, other, strict=True)]
+    assert metrics["test/accuracy"] == pytest.approx(np.mean(same))
+    kinds = list(csv.DictReader((finished / "evaluation/test_kinds.csv").read_text(encoding="utf-8").splitlines()))
+    assert [row["kind"] for row in kinds] == ["all", "organization", "person", "place"]
+    assert (
+        sum(int(row["entities"]) for row in kinds[1:])
+        == int(kinds[0]["entities"])
+        == sum(len(entities(tags)) for tags in wanted)
+    )
+    known = list(csv.DictReader((finished / "evaluation/test_known.csv").read_text(encoding="utf-8").splitlines()))
+    assert sum(int(row["entities"]) for row in known) == int(kinds[0]["entities"])
+    page = (finished / "evaluation/test_worst.html").read_text(encoding="utf-8")
+    html.parser.HTMLParser().feed(page)
+    worst = list(csv.DictReader((finished / "evaluation/test_worst.csv").read_text(encoding="utf-8").splitlines()))
+    assert page.count("<th>right</th>") == min(len(worst), 40)
+    for name in ("kinds_test.png", "difficulty_test.png"):
+        assert (finished / "figures" / name).stat().st_size > 5000
+
+
+def test_texts_are_marked_in_json_and_in_colours(finished, tmp_path):
+    texts = ["Klara Brenova flew to Toulmford on Monday.", "", "In May the price of tin doubled again."]
+    path = written(tmp_path / "texts.txt", "\n".join(texts) + "\n")
+    result = door("predict.py", str(finished), "--input", str(path))
+    assert result.returncode == 0, result.stderr
+    rows = [json.loads(line) for line in io.StringIO(result.stdout)]
+    assert [row["text"] for row in rows] == texts
+    for row in rows:
+        for mark in row["entities"]:
+            assert row["text"][mark["start"] : mark["end"]] == mark["text"]
+            assert 0 < mark["probability"] <= 1
+    assert [mark["text"] for mark in rows[0]["entities"]] == ["Klara Brenova", "Toulmford"]
+    assert rows[1]["entities"] == rows[2]["entities"] == []
+    result = door("predict.py", str(finished), "--text", texts[0], "--format", "colour", COLUMNS="120")
+    assert result.stdout == "[Klara Brenova person] flew to [Toulmford place] on Monday.\n"
+    output = tmp_path / "marks.jsonl"
+    result = door("predict.py", str(finished), "--input", str(path), "--output", str(output), "--format", "colour")
+    assert result.returncode == 2
+    assert not output.exists()
+    assert door("predict.py", str(finished), "--input", str(path), "--output", str(output)).returncode == 0
+    assert [json.loads(line)["text"] for line in output.read_text(encoding="utf-8").splitlines()] == texts
+
+
+def test_other_data_with_other_tags_is_refused(finished, tmp_path):
+    path = written(tmp_path / "a.conll", "Ann B-ship\nrose O\n\n" * 12)
+    result = door("evaluate.py", str(finished), "--data", str(path))
+    assert result.returncode in (1, 2)
+    assert result.stderr.count("\n") == 1
