@@ -15,6 +15,7 @@ options by task (python predict.py RUN --help explains those of RUN's task):
   tagging     --text TEXT --input FILE --column NAME --encoding NAME --output FILE --format colour
   translation --text TEXT --input FILE --column NAME --encoding NAME --output FILE --format jsonl --beam B --nbest N
               --length-penalty A --temperature T --seed N --alignment
+  captioning  --image FILE ... --features FILE --beam B --output FILE --format jsonl
   recall, adding, copy, agreement   --text SEQUENCE --input FILE --column NAME --encoding NAME --output FILE
   forecasting --input FILE --output FILE --time COLUMN --series COLUMN --encoding NAME --decimal-comma --samples N
               --seed N
@@ -28,6 +29,7 @@ examples:
   python predict.py RUN --text "not dull at all" --explain
   python predict.py RUN --text "Klara Brenova lives in Kelm." --format colour
   python predict.py RUN --input sentences.txt --beam 5 --output translations.txt
+  python predict.py RUN --image holiday/*.jpg
   python predict.py RUN --input sales.csv --output forecast.csv
 """
 
@@ -38,8 +40,8 @@ def main() -> None:
     runs = [Path(argument) for argument in sys.argv[1:] if (Path(argument) / CONFIG).is_file()]
     parser = argparse.ArgumentParser(
         prog="predict.py",
-        description="Let a trained run do its task: a language model writes and completes, a classifier labels, a tagger finds "
-        "names,\na translator translates, a forecaster forecasts.",
+        description="Let a trained run do its task: a language model writes and completes, a classifier labels, a tagger "
+        "finds names,\na translator translates, a captioner tells what a picture shows, a forecaster forecasts.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,

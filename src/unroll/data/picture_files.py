@@ -1,0 +1,71 @@
+"""Picture files as arrays."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unroll.errors import UserError, one_line
+
+_GREY = (128, 128, 128)
+
+
+def read_picture(path: Path, size: int, place: str = "") -> np.ndarray:
+    """A picture file, (3, size, size) of uint8: made as large as fits, with grey beside it.
+
+    Args:
+        path: in any format that Pillow reads.
+        size: pixels a side.
+        place: where its name stands, for messages.
+
+    Raises:
+        UserError: no such file, or no picture.
+    """
+    from PIL import Image
+
+    told = f"{place}: {path}" if place else str(path)
+    if not path.exists():
+        raise UserError(f"{told}: there is no such file (seen from {Path.cwd()})")
+    try:
+        with Image.open(path) as image:
+            return as_array(image, size)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(f"{told}: cannot be read as a picture: {one_line(error)}") from None
+
+
+def as_array(image: Any, size: int) -> np.ndarray:
+    """A picture of Pillow's in the same form."""
+    from PIL import ImageOps
+
+    whole = ImageOps.exif_transpose(image).convert("RGB")
+    return np.asarray(ImageOps.pad(whole, (size, size), color=_GREY)).transpose(2, 0, 1).copy()
+
+
+def write_picture(pixels: np.ndarray, path: Path) -> None:
+    """(3, height, width) of uint8 as a PNG, whole or not at all."""
+    from PIL import Image
+
+    from unroll.writing import written_whole
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as unfinished:
+        Image.fromarray(pixels.transpose(1, 2, 0)).save(unfinished, format="png")
+
+
+def read_features(path: Path) -> np.ndarray:
+    """A `.npy` file of vectors, (count, width) of float32, not loaded but mapped.
+
+    Raises:
+        UserError: it is something else.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: there is no such file (seen from {Path.cwd()})")
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: is no .npy file of numbers: {one_line(error)}") from None
+    if not isinstance(found, np.ndarray) or found.ndim != 2 or not np.issubdtype(found.dtype, np.number):
+        raise UserError(f"{path}: is no table of numbers, (pictures, width)")
+    if 0 in found.shape:
+        raise UserError(f"{path}: has no numbers: its shape is {found.shape}")
+    return found

@@ -1,0 +1,82 @@
+"""Pictures in, captions out."""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from unroll.arguments import up_to
+from unroll.data.picture_files import read_features, read_picture
+from unroll.errors import UsageError, UserError
+from unroll.streaming import check_excluding, check_output, opened_output, progress
+
+if TYPE_CHECKING:
+    from unroll.tasks.captioning import Captioning
+
+_AT_ONCE = 256
+
+
+def add_describing_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of predict.py for a task that captions pictures."""
+    parser.add_argument("--image", action="append", nargs="+", metavar="FILE", help="pictures to caption")
+    parser.add_argument(
+        "--features",
+        type=Path,
+        help="for a run that was trained with data.features: a .npy of vectors, a row a picture",
+    )
+    parser.add_argument("--beam", type=up_to(100), help="hypotheses a picture (default: the run's task.beam_size)")
+    parser.add_argument("--output", type=Path, help="file to write (default: standard output)")
+    parser.add_argument(
+        "--format", choices=["txt", "jsonl"], help="a caption a line, or JSON lines (default: by the name, else txt)"
+    )
+
+
+def describe_stream(task: "Captioning", options: argparse.Namespace) -> None:
+    """predict.py for such a task.
+
+    Raises:
+        UserError: something is wrong with the input, or with the output's name.
+    """
+    check_excluding(options, ("image", "features"))
+    check_output(options.output)
+    shape = task.spec.shape
+    if options.features is not None:
+        if len(shape) == 3:
+            raise UsageError("--features: this run was trained on pictures: give --image")
+        vectors = read_features(options.features)
+        if vectors.shape[1:] != shape:
+            raise UserError(
+                f"{options.features}: has vectors of {vectors.shape[1]} numbers, and the run was trained with {shape[0]}"
+            )
+        names: list[str | int] = list(range(len(vectors)))
+    elif options.image is not None:
+        if len(shape) == 1:
+            raise UsageError("--image: this run was trained on vectors: give --features")
+        names = [name for several in options.image for name in several]
+    else:
+        raise UsageError(
+            "what is to be captioned? Give --image FILE ..." if len(shape) == 3 else "give --features FILE.npy"
+        )
+    by_name = options.output is not None and options.output.suffix in (".jsonl", ".ndjson")
+    is_json = options.format == "jsonl" or (options.format is None and by_name)
+    began = time.perf_counter()
+    count = 0
+    with opened_output(options.output) as file, progress(False) as advance:
+        for start in range(0, len(names), _AT_ONCE):
+            some = names[start : start + _AT_ONCE]
+            if options.features is not None:
+                pictures = np.asarray(vectors[start : start + _AT_ONCE], np.float32)
+            else:
+                pictures = np.stack([read_picture(Path(str(name)), shape[1]) for name in some])
+            for name, (caption, log_probability) in zip(some, task.caption(pictures, options.beam), strict=True):
+                row = {"image": name, "caption": caption, "log_probability": round(log_probability, 6)}
+                file.write((json.dumps(row, ensure_ascii=False) if is_json else caption) + "\n")
+            count += len(some)
+            advance(count, count / (time.perf_counter() - began))
+    seconds = time.perf_counter() - began
+    written = f" -> {options.output}" if options.output else ""
+    print(f"{count:,} pictures in {seconds:.1f} s, {count / seconds:,.0f} pictures/s{written}", file=sys.stderr)
