@@ -69,7 +69,7 @@ def describe_stream(task: "Captioning", options: argparse.Namespace) -> None:
         for start in range(0, len(names), _AT_ONCE):
             some = names[start : start + _AT_ONCE]
             if options.features is not None:
-                pictures = np.asarray(vectors[start : start + _AT_ONCE], np.float32)
+                pictures = np.array(vectors[start : start + _AT_ONCE], np.float32)
             else:
                 pictures = np.stack([read_picture(Path(str(name)), shape[1]) for name in some])
             for name, (caption, log_probability) in zip(some, task.caption(pictures, options.beam), strict=True):

@@ -70,7 +70,7 @@ class CaptionedFiles(CaptionedImages):
             place = f"{path}, {unit(path)} {row.number}"
             image, said = row.fields
             name = self._name(image, path, f"{place}, column {self.image}")
-            self._places.setdefault(name, place)
+            self._places.setdefault(name, f"{place}, column {self.image}")
             numbers.setdefault(name, row.number)
             for caption in said if isinstance(said, list) else [said]:
                 if caption is not None and not isinstance(caption, str):
