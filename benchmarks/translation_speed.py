@@ -69,7 +69,7 @@ def ours(folder: Path, sources: list[str]) -> dict[str, float]:
     free_speed()
     task = load(folder, "last")
     began = time.perf_counter()
-    found = task.translate(sources, BEAM)
+    found = task.rewrite(sources, BEAM)
     seconds = time.perf_counter() - began
     count = sum(len(best.tokens) + 1 for best, *_ in found)
     return {

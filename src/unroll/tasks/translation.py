@@ -1,62 +1,28 @@
-"""Translation: a text becomes another one, of its own length."""
+"""Translation: a text in another language."""
 
-import argparse
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, cast
+from typing import Annotated, Literal
 
-import numpy as np
-import torch
-import torch.nn.functional as F
-from lightning.pytorch.loggers import Logger, WandbLogger
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.optim import Optimizer
 
 from unroll.attention import Score
-from unroll.data.base import Data
-from unroll.data.buckets import Buckets
-from unroll.data.parallel_text import PairBatch, ParallelText, ParallelTextSpec, begun
-from unroll.data.subwords import BEGIN, END, UNWRITTEN, decode, words_of
-from unroll.data.tokenizing import PAD, encode
-from unroll.decoding import Hypothesis, beam_search, sample
+from unroll.data.parallel_text import PairBatch, ParallelTextSpec, begun
+from unroll.data.tokenizing import PAD
 from unroll.errors import UsageError
-from unroll.insight.alignments import Alignment, by_words, draw_alignments
-from unroll.insight.difficulty import draw_difficulty, group_by_difficulty, write_difficulty
-from unroll.insight.reading import Reading, cut_by_tokens, enough
-from unroll.insight.translations import HEADER, Translations, examples, write_examples, write_lines
+from unroll.insight.translations import Translations
 from unroll.models.encoder_decoder import EncoderDecoder, Tie
 from unroll.recurrent import Recurrent
 from unroll.schedule import Schedulers
 from unroll.schema import Probability
 from unroll.state import State
-from unroll.tasks.base import Loss, Task
-from unroll.translating import add_translating_arguments, translate_stream
+from unroll.tasks.text_to_text import TextToText
 from unroll.truncation import Truncation
 
-_EXAMPLES = 50  # of the best and of the worst
-_DRAWN = 4  # sentences whose alignment is drawn
-_BATCH_TOKENS = 2048  # of sources that are translated together: all logits of a step stay near the processor
 
-
-class Translated(NamedTuple):
-    """A translation.
-
-    Attributes:
-        text: what was written.
-        score: what it was ranked by: its log-probability, with the length penalty.
-        log_probability: the model's, of its tokens and the end (in nats).
-        tokens: without the end.
-    """
-
-    text: str
-    score: float
-    log_probability: float
-    tokens: list[int]
-
-
-class Translation(Task):
+class Translation(TextToText):
     """Cross-entropy of the right next token; scored by BLEU, chrF and exact matches of what is really written.
 
     Args:
@@ -66,25 +32,20 @@ class Translation(Task):
         truncation: on sentences, `horizon` is how far gradients go, on both sides; see `EncoderDecoder`.
         embedding_size, encoder_hidden_size, attention, input_feeding, tie_embeddings, input_dropout, output_dropout: see
             `EncoderDecoder`.
-        label_smoothing: share of the target that is spread over all tokens, in training.
         sampling: scheduled sampling (Bengio et al. 2015): how the probability that the decoder reads the right token and
             not its own falls with the step i: `linear`, 1 - i / sampling_steps; `exponential`, exp(-i / sampling_steps);
             `inverse_sigmoid`, k / (k + exp(i / k)) with k = sampling_steps; `none`: it always reads the right one.
         sampling_steps: see above.
         sampling_floor: what it does not fall below.
         sampling_feed: what the decoder reads of its own: a `token`, drawn, or the mean embedding under its `distribution`.
-        beam_size: hypotheses a sentence in the final scores; see `beam_search`.
-        validation_beam_size: the same in the validations during training.
-        length_penalty: see `beam_search`.
-        max_output_ratio, max_output_extra: a translation has at most ratio * source tokens + extra tokens.
+        label_smoothing, beam_size, validation_beam_size, length_penalty, max_output_ratio, max_output_extra: see
+            `TextToText`.
 
     Raises:
         UsageError: a truncation that only a stream can have; sizes that do not fit each other.
     """
 
-    unit = "target_tokens"
-    reads = ParallelText
-    ragged = True
+    versions = "translations"
 
     def __init__(
         self,
@@ -111,26 +72,26 @@ class Translation(Task):
         max_output_ratio: Annotated[float, Field(ge=0, le=100)],
         max_output_extra: NonNegativeInt,
     ) -> None:
-        super().__init__(optimizer, schedule, truncation)
-        if not truncation.carry_state or truncation.reset_probability:
-            raise UsageError(
-                "truncation.carry_state=false and truncation.reset_probability are for streams; a text is read as a whole"
-            )
+        super().__init__(
+            spec,
+            optimizer,
+            schedule,
+            truncation,
+            label_smoothing,
+            beam_size,
+            validation_beam_size,
+            length_penalty,
+            max_output_ratio,
+            max_output_extra,
+        )
         if tie_embeddings == "all" and not spec.joint:
             raise UsageError(
                 "task.tie_embeddings=all needs one vocabulary for both sides: data.joint=true, or take target"
             )
-        self.spec = spec
-        self.label_smoothing = label_smoothing
         self.sampling = sampling
         self.sampling_steps = sampling_steps
         self.sampling_floor = sampling_floor
         self.sampling_feed: Literal["token", "distribution"] = sampling_feed
-        self.beam_size = beam_size
-        self.validation_beam_size = validation_beam_size
-        self.length_penalty = length_penalty
-        self.max_output_ratio = max_output_ratio
-        self.max_output_extra = max_output_extra
         self.model = EncoderDecoder(
             spec.source_tokenizer.get_vocab_size(),
             spec.target_tokenizer.get_vocab_size(),
@@ -144,31 +105,17 @@ class Translation(Task):
             output_dropout,
             truncation.horizon,
         )
-        self._written: list[tuple[int, str, str]] = []
-        self.translations: Translations | None = None
-        """What was written in the last evaluation, in the order of the split."""
 
-    def begin(self, data: Data) -> list[str]:
-        if self.truncation.horizon is not None and self.model.encoder_horizon is None:
-            return [
-                "note: a bidirectional encoder reads each text as a whole: the truncation applies to the decoder only"
-            ]
-        return []
+    def judged(self, hypotheses: Sequence[str], references: Sequence[str]) -> Translations:
+        return Translations(hypotheses, references)
 
-    def loss(self, batch: PairBatch, state: State | None) -> Loss:
-        model, tokens = self.model, begun(batch.target)
-        memory, first = model.encode(batch.source, batch.lengths)
+    def _cost(self, batch: PairBatch, first: State, memory: State) -> Tensor:
         truth = self.truth
-        if self.training and truth < 1:
-            o = model.decode_sampled(tokens, first, memory, truth, self.sampling_feed)
-        else:
-            o, _ = model.decode(tokens, first, memory)
+        if not self.training or truth == 1:
+            return super()._cost(batch, first, memory)
+        o = self.model.decode_sampled(begun(batch.target), first, memory, truth, self.sampling_feed)
         within = batch.target != PAD
-        smoothing = self.label_smoothing if self.training else 0.0
-        value = model.cross_entropy(o[within], batch.target[within], smoothing)
-        if not self.training and batch.share:
-            self._write(batch, first, memory)
-        return Loss(value, torch.full((), float(batch.token_count), device=value.device), None)
+        return self.model.cross_entropy(o[within], batch.target[within], self.label_smoothing)
 
     @property
     def truth(self) -> float:
@@ -183,214 +130,3 @@ class Translation(Task):
         else:
             falling = k / (k + math.exp(min(i / k, 700)))
         return max(self.sampling_floor, falling)
-
-    def _write(self, batch: PairBatch, first: State, memory: State) -> None:
-        lengths = torch.full((batch.source.shape[1],), len(batch.source)) if batch.lengths is None else batch.lengths
-        fitting = self.trainer.state.fn == "fit"
-        found = self._search(first, memory, lengths, self.validation_beam_size if fitting else self.beam_size, 1)
-        texts = decode(self.spec.target_tokenizer, [best[0].tokens for best in found])
-        self._written += zip(batch.rows.tolist(), texts, batch.references, strict=True)
-
-    def _search(
-        self, first: State, memory: State, lengths: Tensor, beam: int, n_best: int, length_penalty: float | None = None
-    ) -> list[list[Hypothesis]]:
-        return beam_search(
-            self.model.advance,
-            first,
-            memory,
-            self._max_lengths(lengths).to(self.device),
-            beam,
-            BEGIN,
-            END,
-            UNWRITTEN,
-            self.length_penalty if length_penalty is None else length_penalty,
-            n_best,
-        )
-
-    def _max_lengths(self, lengths: Tensor) -> Tensor:
-        return (lengths * self.max_output_ratio).long() + self.max_output_extra + 1
-
-    def last_losses(self, batch: PairBatch) -> Tensor:
-        o = self.model(batch.source, batch.lengths, begun(batch.target))
-        last = (batch.target != PAD).sum(0) - 1
-        rows = torch.arange(len(last), device=last.device)
-        return F.cross_entropy(self.model.readout(o[last, rows]), batch.target[last, rows], reduction="none")
-
-    def read_aloud(self, data: Data, split: str, steps: int) -> Reading:
-        """The first pairs of a split, with the reference on the decoder's side."""
-        data = cast(ParallelText, data)
-        (name,) = data.named_splits(split)
-        rows = enough(data.encoded(name)[0].lengths, steps)
-        loader = data.eval_dataloader(name)
-        sources = [cut_by_tokens(self.spec.source_tokenizer, data.pairs[name].sources[row]) for row in rows]
-        targets = [cut_by_tokens(self.spec.target_tokenizer, data.pairs[name].targets[row]) for row in rows]
-        return Reading(
-            self.transfer_batch_to_device(loader.collate(rows, rows), self.device, 0),
-            {"encoder": sources, "decoder": [["> ", *words] for words in targets]},
-        )
-
-    def predictions(self, batch: PairBatch) -> list[tuple[str, Tensor]]:
-        """Each token of the reference."""
-        scores = F.log_softmax(self.model.readout(self.model(batch.source, batch.lengths, begun(batch.target))), dim=-1)
-        found = scores.gather(-1, batch.target[..., None])[..., 0]
-        tokenizer = self.spec.target_tokenizer
-        wanted = batch.target[:, 0].tolist()
-        return [
-            (decode(tokenizer, [[token]])[0] or "(end)", value)
-            for token, value in zip(wanted, found, strict=True)
-            if token != PAD
-        ]
-
-    def metrics(self, loss: float) -> dict[str, float]:
-        return {"loss": loss, "perplexity": math.exp(min(loss, 700))}
-
-    @property
-    def evaluation_metrics(self) -> list[str]:
-        return ["loss", "perplexity", "bleu", "bleu_lowercase", "chrf", "exact_match"]
-
-    def start_observing(self) -> None:
-        self._written = []
-
-    def observed(self) -> dict[str, float]:
-        found = self._written
-        if self.trainer.world_size > 1:
-            parts: list[list[tuple[int, str, str]]] = [[]] * self.trainer.world_size
-            torch.distributed.all_gather_object(parts, found)
-            found = [item for part in parts for item in part]
-        ordered = sorted(found)  # the order of the split, however many processes there were
-        self.translations = Translations([text for _, text, _ in ordered], [text for *_, text in ordered])
-        return self.translations.scores()
-
-    def definitions(self) -> dict[str, str]:
-        return Translations.signatures()
-
-    def tokens(self, batch: PairBatch) -> int:
-        return batch.token_count
-
-    def report(self, data: Data, splits: str, folder: Path, loggers: Sequence[Logger]) -> list[str]:
-        assert self.translations is not None
-        data, found = cast(ParallelText, data), self.translations
-        names = splits.split("+")
-        sources = [text for split in names for text in data.pairs[split].sources]
-        lengths = np.concatenate([data.encoded(split)[0].lengths for split in names])
-        tables, figures = folder / "evaluation", folder / "figures"
-        for name, lines in (("sources", sources), ("references", found.references), ("hypotheses", found.hypotheses)):
-            write_lines(tables / f"{splits}_{name}.txt", lines)
-        rows = examples(found, sources, _EXAMPLES)
-        write_examples(tables / f"{splits}_examples.csv", rows)
-        difficulty = group_by_difficulty("length of the source (tokens)", "BLEU", 100.0, None, lengths, found.bleu_of)
-        write_difficulty(difficulty, tables / f"{splits}_difficulty.json")
-        pictures = {"bleu_by_length": figures / f"bleu_by_length_{splits}.png"}
-        draw_difficulty({"this model": difficulty}, pictures["bleu_by_length"])
-        alignments = self.alignments(sources[:_DRAWN])
-        if alignments:
-            pictures["alignment"] = figures / f"alignment_{splits}.png"
-            draw_alignments(alignments, pictures["alignment"])
-        for logger in loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_table(f"{splits}/examples", columns=HEADER, data=rows)
-                for name, picture in pictures.items():
-                    logger.log_image(f"{splits}/{name}", [str(picture)])
-        return [
-            f"{splits:<10} {folder}/evaluation/{splits}_hypotheses.txt, {splits}_examples.csv (worst and best); figures/"
-        ]
-
-    def translate(
-        self,
-        texts: Sequence[str],
-        beam: int | None = None,
-        n_best: int = 1,
-        length_penalty: float | None = None,
-        temperature: float | None = None,
-        generator: torch.Generator | None = None,
-    ) -> list[list[Translated]]:
-        """Translate texts, in any number; each as if it were alone.
-
-        Args:
-            texts: of any length. One without any word has the empty translation.
-            beam: hypotheses a text that are searched, at least `n_best`; None: the task's own.
-            n_best: translations of each that are returned.
-            length_penalty: see `beam_search`; None: the task's own.
-            temperature: draw `n_best` translations at this temperature, in place of a search.
-            generator: what is drawn from.
-
-        Returns:
-            For each text its translations, the best first.
-        """
-        beam = max(beam or self.beam_size, n_best)
-        found: list[list[Translated]] = [[Translated("", 0.0, 0.0, [])] for _ in texts]
-        worded = [row for row, text in enumerate(texts) if text.strip()]
-        sequences = encode(self.spec.source_tokenizer, [texts[row] for row in worded])
-        was_training = self.training
-        self.eval()
-        try:
-            with torch.inference_mode():
-                for batch in Buckets(sequences, np.zeros(len(worded), np.int64), 256, _BATCH_TOKENS):
-                    lengths = None if batch.lengths is None else batch.lengths.to(self.device)
-                    memory, first = self.model.encode(batch.tokens.to(self.device), lengths)
-                    if lengths is None:
-                        lengths = torch.full((batch.tokens.shape[1],), len(batch.tokens))
-                    if temperature is None:
-                        best = self._search(first, memory, lengths, beam, n_best, length_penalty)
-                    else:
-                        limits = self._max_lengths(lengths).to(self.device)
-                        best = sample(
-                            self.model.advance,
-                            first,
-                            memory,
-                            limits,
-                            n_best,
-                            BEGIN,
-                            END,
-                            UNWRITTEN,
-                            temperature,
-                            generator=generator,
-                        )
-                    for row, hypotheses in zip(batch.rows.tolist(), best, strict=True):
-                        written = decode(self.spec.target_tokenizer, [item.tokens for item in hypotheses])
-                        found[worded[row]] = [
-                            Translated(text, item.score, item.log_probability, item.tokens)
-                            for text, item in zip(written, hypotheses, strict=True)
-                        ]
-        finally:
-            self.train(was_training)
-        return found
-
-    def alignments(self, sources: Sequence[str], targets: Sequence[list[int]] | None = None) -> list[Alignment]:
-        """Where the model looks while it writes; without attention, an empty list.
-
-        Args:
-            sources: texts.
-            targets: the tokens that it writes, without the end; None: those of its best translations.
-        """
-        if self.model.attention is None:
-            return []
-        sources = [text for text in sources if text.strip()]
-        if targets is None:
-            targets = [best[0].tokens for best in self.translate(sources)]
-        return [self._alignment(*pair) for pair in zip(sources, targets, strict=True)]
-
-    def _alignment(self, source: str, target: list[int]) -> Alignment:
-        tokens = encode(self.spec.source_tokenizer, [source])[0].tolist()
-        written = [*target, END]
-        was_training = self.training
-        self.eval()
-        try:
-            with torch.inference_mode():
-                memory, first = self.model.encode(torch.tensor(tokens, device=self.device)[:, None], None)
-                reads = torch.tensor([BEGIN, *target], device=self.device)[:, None]
-                _, weights = self.model.decode(reads, first, memory)
-        finally:
-            self.train(was_training)
-        assert weights is not None
-        source_words, source_places = words_of(self.spec.source_tokenizer, tokens)
-        target_words, target_places = words_of(self.spec.target_tokenizer, written)
-        found = by_words(weights[:, 0].float().cpu().numpy(), target_places, source_places)
-        return Alignment(source_words, target_words, found)
-
-    @classmethod
-    def add_predict_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        add_translating_arguments(parser)
-
-    def predict(self, options: argparse.Namespace) -> None:
-        translate_stream(self, options)

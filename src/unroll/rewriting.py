@@ -1,4 +1,4 @@
-"""Texts in, translations out."""
+"""Texts in, what is made of them out."""
 
 import argparse
 import itertools
@@ -24,19 +24,19 @@ from unroll.streaming import (
 )
 
 if TYPE_CHECKING:
-    from unroll.tasks.translation import Translated, Translation
+    from unroll.tasks.text_to_text import TextToText, Version
 
-_AT_ONCE = 512  # sentences that are sorted by length together, and then translated
+_AT_ONCE = 512  # texts that are sorted by length together, and then rewritten
 
 
-def add_translating_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of predict.py for a task that translates."""
-    add_input_arguments(parser, "translate")
+def add_rewriting_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of predict.py for a task that makes another text of one."""
+    add_input_arguments(parser, "rewrite")
     parser.add_argument("--output", type=Path, help="file to write (default: standard output)")
     parser.add_argument(
         "--format",
         choices=["txt", "jsonl"],
-        help="of the output: a translation a line, or all there is to tell (default: by its name, else txt)",
+        help="of the output: a text a line, or all there is to tell (default: by its name, else txt)",
     )
     parser.add_argument(
         "--beam", type=up_to(1000), metavar="B", help="hypotheses to search (default: the run's beam_size)"
@@ -52,8 +52,8 @@ def add_translating_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def translate_stream(task: "Translation", options: argparse.Namespace) -> None:
-    """predict.py for a task that translates: as many answers as there are lines, empty ones for empty ones.
+def rewrite_stream(task: "TextToText", options: argparse.Namespace) -> None:
+    """predict.py for a task that makes another text of one: as many answers as there are lines, empty ones for empty ones.
 
     Raises:
         UserError: something is wrong with the input, or with the output's name.
@@ -83,17 +83,17 @@ def translate_stream(task: "Translation", options: argparse.Namespace) -> None:
     first = next(found, [])  # what is wrong from the start is told before anything is written
     with opened_output(options.output) as file, progress(typed) as advance:
         for chunk in itertools.chain([first], found):
-            answers = task.translate(
+            answers = task.rewrite(
                 chunk, beam, options.nbest or 1, options.length_penalty, options.temperature, generator
             )
-            for text, translations in zip(chunk, answers, strict=True):
+            for text, versions in zip(chunk, answers, strict=True):
                 count += 1
                 if kind == "jsonl":
-                    _write_json(file, task, text, translations, options.alignment)
+                    _write_json(file, task, text, versions, options.alignment)
                 elif options.nbest:
-                    file.writelines(f"{count}\t{one.score:.4f}\t{one.text}\n" for one in translations)
+                    file.writelines(f"{count}\t{one.score:.4f}\t{one.text}\n" for one in versions)
                 else:
-                    file.write(f"{translations[0].text}\n")
+                    file.write(f"{versions[0].text}\n")
             if typed:
                 file.flush()
             advance(count, count / (time.perf_counter() - began))
@@ -102,15 +102,13 @@ def translate_stream(task: "Translation", options: argparse.Namespace) -> None:
     print(f"{count:,} texts in {seconds:.1f} s, {count / seconds:,.0f} texts/s{written}", file=sys.stderr)
 
 
-def _write_json(
-    file: TextIO, task: "Translation", text: str, translations: "list[Translated]", alignment: bool
-) -> None:
+def _write_json(file: TextIO, task: "TextToText", text: str, versions: "list[Version]", alignment: bool) -> None:
     rows: list[dict[str, Any]] = []
-    for one in translations:
+    for one in versions:
         row = {"text": one.text, "score": round(one.score, 6), "log_probability": round(one.log_probability, 6)}
         if alignment and text.strip():
             (aligned,) = task.alignments([text], [one.tokens])
             weights = [[round(float(weight), 4) for weight in weights] for weights in aligned.weights]
             row["alignment"] = {"source": aligned.source, "target": aligned.target, "weights": weights}
         rows.append(row)
-    file.write(json.dumps({"source": text, "translations": rows}, ensure_ascii=False) + "\n")
+    file.write(json.dumps({"source": text, task.versions: rows}, ensure_ascii=False) + "\n")
