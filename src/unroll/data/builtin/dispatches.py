@@ -5,29 +5,17 @@ from typing import Any
 
 from pydantic import NonNegativeInt, PositiveInt
 
+from unroll.data.builtin.names import DAYS, FIRST, MONTHS, listed, stem
 from unroll.data.tagged_text import Sentences, TaggedText
 from unroll.entities import Entity, as_tags
 
 _PERSON, _PLACE, _ORGANIZATION = "person", "place", "organization"
 
 
-def _list(written: str, separator: str = " ") -> tuple[str, ...]:
-    return tuple(item.strip() for item in written.split(separator))
-
-
-_ONSETS = _list("b br c ch d dr f g gr h j k kl l m n p pr r s sh st t tr v w z")
-_VOWELS = _list("a a e e i o o u ai ea ou")
-_CODAS = _list("l m n r s t nd rk lm v x th")
-_FIRST = _list(
-    "Alma Anton Beata Bruno Carla Cyril Dora Edgar Elsa Emil Fania Felix Greta Hugo Irma Ivan Jana Jonas Klara Leon Lydia "
-    "Marek Mina Nora Oskar Petra Rosa Silas Tilda Viktor Wanda Yuri"
-)
-_OF_PERSONS = _list("son ova ini sen wicz ez")
-_OF_PLACES = _list("burg ville ford stan ton mouth")
-_OF_COMPANIES = _list("tex soft air oil corp ware")
-_OF_ORGANIZATIONS = _list("Corp. | Inc. | & Sons | Group | Airlines | Bank | Steel | United", "|")
-_DAYS = _list("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
-_MONTHS = _list("January February March April May June July August September October November December")
+_OF_PERSONS = listed("son ova ini sen wicz ez")
+_OF_PLACES = listed("burg ville ford stan ton mouth")
+_OF_COMPANIES = listed("tex soft air oil corp ware")
+_OF_ORGANIZATIONS = listed("Corp. | Inc. | & Sons | Group | Airlines | Bank | Steel | United", "|")
 
 # {person}, {place}, {organization}: a name that what stands round it, or its own form, tells.
 _SENTENCES = (
@@ -153,14 +141,14 @@ def _sentence(draw: random.Random) -> tuple[list[str], list[Entity]]:
     for piece in template.split():
         slot = piece[1:-1]
         if piece == "{day}":
-            words.append(draw.choice(_DAYS))
+            words.append(draw.choice(DAYS))
         elif piece == "{month}":
-            words.append(draw.choice(_MONTHS))
+            words.append(draw.choice(MONTHS))
         elif piece == "{number}":
             words.append(str(int(2 * 500 ** draw.random())))
         elif piece == "{name}":
             found.append(Entity(len(words), len(words) + 1, kind))
-            words.append(_stem(draw) + (draw.choice(_ENDINGS[kind]) if sort >= _LATER else ""))
+            words.append(stem(draw) + (draw.choice(_ENDINGS[kind]) if sort >= _LATER else ""))
         elif piece.startswith("{"):
             name = _NAMES[slot](draw)
             found.append(Entity(len(words), len(words) + len(name), slot))
@@ -170,22 +158,16 @@ def _sentence(draw: random.Random) -> tuple[list[str], list[Entity]]:
     return words, found
 
 
-def _stem(draw: random.Random) -> str:
-    syllables = draw.choice((1, 1, 2))
-    opening = "".join(draw.choice(_ONSETS) + draw.choice(_VOWELS) for _ in range(syllables))
-    return (opening + draw.choice(_CODAS)).capitalize()
-
-
 def _person(draw: random.Random) -> list[str]:
-    last = _stem(draw) + (draw.choice(_OF_PERSONS) if draw.random() < 0.5 else "")
+    last = stem(draw) + (draw.choice(_OF_PERSONS) if draw.random() < 0.5 else "")
     form = draw.random()
     if form < 0.35:
         return [last]
-    return [draw.choice(_FIRST), *(["van"] if form < 0.45 else []), last]
+    return [draw.choice(FIRST), *(["van"] if form < 0.45 else []), last]
 
 
 def _place(draw: random.Random) -> list[str]:
-    name = _stem(draw) + (draw.choice(_OF_PLACES) if draw.random() < 0.5 else "")
+    name = stem(draw) + (draw.choice(_OF_PLACES) if draw.random() < 0.5 else "")
     form = draw.random()
     if form < 0.15:
         return [draw.choice(("New", "Port", "Upper")), name]
@@ -195,10 +177,10 @@ def _place(draw: random.Random) -> list[str]:
 def _organization(draw: random.Random) -> list[str]:
     form = draw.random()
     if form < 0.35:
-        return [_stem(draw)]
+        return [stem(draw)]
     if form < 0.5:
         return [draw.choice(("Bank", "University")), "of", *_place(draw)]
-    return [_stem(draw), *draw.choice(_OF_ORGANIZATIONS).split()]
+    return [stem(draw), *draw.choice(_OF_ORGANIZATIONS).split()]
 
 
 _ENDINGS = {_PERSON: _OF_PERSONS, _PLACE: _OF_PLACES, _ORGANIZATION: _OF_COMPANIES}
