@@ -13,7 +13,8 @@ options by task (python predict.py RUN --help explains those of RUN's task):
   word_lm     the same, and --complete TEXT --top N, or --interactive
   sentiment   --text TEXT --input FILE --column NAME --encoding NAME --output FILE --format csv --explain
   tagging     --text TEXT --input FILE --column NAME --encoding NAME --output FILE --format colour
-  translation --text TEXT --input FILE --column NAME --encoding NAME --output FILE --format jsonl --beam B --nbest N
+  translation, summarization
+              --text TEXT --input FILE --column NAME --encoding NAME --output FILE --format jsonl --beam B --nbest N
               --length-penalty A --temperature T --seed N --alignment
   captioning  --image FILE ... --features FILE --beam B --output FILE --format jsonl
   recall, adding, copy, agreement   --text SEQUENCE --input FILE --column NAME --encoding NAME --output FILE
@@ -41,7 +42,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="predict.py",
         description="Let a trained run do its task: a language model writes and completes, a classifier labels, a tagger "
-        "finds names,\na translator translates, a captioner tells what a picture shows, a forecaster forecasts.",
+        "finds names,\na translator translates, a summarizer sums up, a captioner tells what a picture shows, "
+        "a forecaster forecasts.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,

@@ -151,7 +151,9 @@ def test_every_task_shows_every_one_of_its_cells_and_is_left_as_it_was(task, mod
     assert losses.ndim == 1
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(
+    "task", [task for task in TASKS if task != "summarization"]
+)  # whose attention reaches every step
 def test_nothing_goes_back_further_than_the_horizon(task):
     # Without what reaches every step by itself: a mean over all of them, attention, and a second direction.
     plain = {

@@ -1,6 +1,7 @@
 """From a checked config to objects. Sizes come from the data's spec."""
 
 import hashlib
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -47,13 +48,14 @@ def check(config: dict[str, Any]) -> None:
 
 def data_options(kind: type[Data]) -> list[str]:
     """The options of the group `data` that are of a format."""
-    found = []
-    for option in groups()["data"]:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            target = compose("train", [f"data={option}"]).data["_target_"]
-        if issubclass(hydra.utils.get_class(target), kind):
-            found.append(option)
-    return found
+    return [option for option in groups()["data"] if issubclass(_format(option), kind)]
+
+
+@cache
+def _format(option: str) -> type[Data]:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        target = compose("train", [f"data={option}"]).data["_target_"]
+    return cast(type[Data], hydra.utils.get_class(target))
 
 
 def build_data(config: dict[str, Any]) -> Data:
