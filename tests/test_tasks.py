@@ -40,8 +40,12 @@ ONE_OF_EACH = _of_each_class()
 
 def small(task: str) -> list[str]:
     """The overrides of a small run; of a small corpus where it is generated in any size."""
-    sized = "sizes" in composed(f"task={task}")["data"]
-    return [f"task={task}", *SMALL, *(["data.sizes=[600,60,60]"] if sized else [])]
+    config = composed(f"task={task}")
+    sizes = {"data.sizes": "[400,40,40]", "data.eval_batch_tokens": 4000, "task.max_output_ratio": 0.1}
+    if "eval_batch_tokens" in config["data"]:  # where batches are measured in tokens alone
+        sizes["data.batch_tokens"] = 600
+    fitting = {key: value for key, value in sizes.items() if key.split(".")[1] in config[key.split(".")[0]]}
+    return [f"task={task}", *SMALL, *(f"{key}={value}" for key, value in fitting.items())]
 
 
 def bare(task: str) -> list[str]:
