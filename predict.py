@@ -68,6 +68,8 @@ def main() -> None:
         parser.print_help()
         return
     options = parser.parse_args()
+    if options.run is None:
+        parser.error(f"give RUN before its options: {run}, then what is asked of it")
     if options.run != run:
         parser.error(f"one run at a time: {run} or {options.run}?")
     task.predict(options)

@@ -131,6 +131,10 @@ def test_a_picture_is_brought_to_size_with_grey_beside_it(tmp_path):
     grey = Image.fromarray(np.full((6, 6), 77, np.uint8))
     grey.save(tmp_path / "grey.png")
     assert (read_picture(tmp_path / "grey.png", 6) == 77).all()
+    Image.fromarray(np.full((6, 6), 77 * 256, np.uint16)).save(tmp_path / "deep.png")
+    assert (read_picture(tmp_path / "deep.png", 6) == 77).all()
+    Image.new("RGBA", (6, 6), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert (read_picture(tmp_path / "clear.png", 6) == 255).all()
 
 
 def test_vectors_in_place_of_pictures(tmp_path):
@@ -147,12 +151,19 @@ def test_vectors_in_place_of_pictures(tmp_path):
     for array, said in (
         (np.zeros((8, 0)), "has no numbers: its shape is (8, 0)"),
         (np.zeros(8), "is no table of numbers"),
+        (np.zeros((8, 3), complex), "is no table of numbers"),
         (np.array([["a"]]), "is no table of numbers"),
     ):
         np.save(tmp_path / "bad.npy", array)
         assert said in refused(files(path, f"data.features={tmp_path / 'bad.npy'}"))
-    np.save(tmp_path / "nan.npy", np.full((9, 3), np.nan))
-    assert "is not finite" in refused(files(path, f"data.features={tmp_path / 'nan.npy'}"))
+    for value in (np.nan, 1e300):
+        np.save(tmp_path / "nan.npy", np.full((9, 3), value))
+        said = refused(files(path, f"data.features={tmp_path / 'nan.npy'}"))
+        assert "nan.npy: row 7 (from 0) is not finite in float32" in said
+    rows = tmp_path / "rows.jsonl"
+    for number in ("3.7", "true", '"1_0"', "Infinity", "null"):
+        rows.write_text(f'{{"image": {number}, "caption": "a"}}\n')
+        assert "is no row number of" in refused(files(rows, f"data.features={tmp_path / 'features.npy'}"))
     (tmp_path / "pickled.npy").write_bytes(b"\x80\x04.")
     assert "is no .npy file of numbers" in refused(files(path, f"data.features={tmp_path / 'pickled.npy'}"))
 
@@ -180,6 +191,15 @@ def test_what_is_refused(tmp_path):
     assert "data.max_length=2 are allowed" in refused(files(path, "data.max_length=2"))
     path.write_text("image,caption\n")
     assert "the train split has no pictures" in refused(files(path))
+    rows = table(tmp_path, "captions.jsonl")
+    rows.write_text(rows.read_text() + '{"image": "pictures/1.png", "caption": []}\n')
+    assert f"{rows}, line 9, column caption: the list of captions is empty" in refused(files(rows))
+    assert "there are 93,312 different descriptions, and no more" in refused(data_of("data.sizes=[93310,2,1]"))
+    path.write_text("image,caption\n" + "".join(f"{'a' * 300}{number}.png,long\n" for number in range(8)))
+    assert f"{path}, line 2, column image: " in refused(files(path))
+    Image.new("1", (14000, 14000)).save(tmp_path / "pictures/1.png")
+    path.write_text(whole)
+    assert "pictures/1.png: cannot be read as a picture: Image size" in refused(files(path))
 
 
 def test_a_folder_of_the_hubs_layout(tmp_path):
@@ -299,6 +319,8 @@ def test_scores_are_sacrebleus_against_all_references():
     assert found["bleu"] == pytest.approx(BLEU().corpus_score(hypotheses, columns).score)
     assert found["chrf"] == pytest.approx(CHRF().corpus_score(hypotheses, columns).score)
     assert found["exact_match"] == pytest.approx(1 / 3)
+    capitals = [[caption.title() for caption in several] for several in references]
+    assert Captions(hypotheses, capitals).scores() == pytest.approx(found)
 
 
 def test_aspects_are_scored_one_by_one_by_the_side_that_was_taken():
@@ -372,6 +394,7 @@ def test_pictures_in_captions_out(finished, tmp_path):
     for options, code, said in (
         (["--image", str(broken)], 1, f"{broken}: cannot be read as a picture"),
         (["--image", str(tmp_path / "none.png")], 1, "there is no such file"),
+        (["--image", ""], 1, "cannot be read as a picture"),
         (["--features", str(tmp_path / "f.npy")], 2, "--features: this run was trained on pictures: give --image"),
         ([], 2, "what is to be captioned? Give --image FILE ..."),
     ):
@@ -394,6 +417,10 @@ def test_vectors_of_another_width_are_refused(tmp_path):
     result = door("predict.py", str(folder), "--features", str(tmp_path / "features.npy"))
     assert result.returncode == 0, result.stderr
     assert len(result.stdout.splitlines()) == 8
+    np.save(tmp_path / "nan.npy", np.full((2, 8), np.nan))
+    result = door("predict.py", str(folder), "--features", str(tmp_path / "nan.npy"))
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "nan.npy: row 0 (from 0) is not finite in float32" in result.stderr
     np.save(tmp_path / "wide.npy", np.zeros((2, 9)))
     result = door("predict.py", str(folder), "--features", str(tmp_path / "wide.npy"))
     assert result.returncode == 1

@@ -6,6 +6,7 @@
 The scores e_t of each step's tags, the emissions, come from a network that reads x (Lample et al. 2016, section 2).
 """
 
+import itertools
 import math
 
 import torch
@@ -70,18 +71,57 @@ class LinearChainCRF(nn.Module):
             alphas.append(alpha if lengths is None else torch.where(within[t, :, None], alpha, alphas[-1]))
         return alphas
 
-    def log_marginals(self, emissions: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """log p(y_t = j | x), (time, batch, tags); of no meaning past a sequence's end."""
+    def messages(self, emissions: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """What the forward and the backward recursion tell of each step.
+
+        Returns:
+            alpha and beta, (time, batch, tags): the logs of the sums over all tags before a step of exp of their scores with
+            its own, and over all tags behind it, the end among them; and log Z, (batch,). Of no meaning past a sequence's
+            end.
+        """
         _, transitions, end = self._weights(emissions)
         alphas = self._alphas(emissions, lengths)
-        log_Z = torch.logsumexp(alphas[-1] + end, -1)
         within = _within(emissions, lengths)
-        # beta_t[i] = log of the sum over y_{t+1} ... y_T of what comes after i
         betas = [end.expand_as(alphas[0])]
         for t in range(len(emissions) - 1, 0, -1):
             beta = torch.logsumexp(transitions + (emissions[t] + betas[-1])[:, None, :], 2)
             betas.append(beta if lengths is None else torch.where(within[t, :, None], beta, betas[-1]))
-        return torch.stack(alphas) + torch.stack(betas[::-1]) - log_Z[:, None]
+        return torch.stack(alphas), torch.stack(betas[::-1]), torch.logsumexp(alphas[-1] + end, -1)
+
+    def log_marginals(self, emissions: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """log p(y_t = j | x), (time, batch, tags); of no meaning past a sequence's end."""
+        alpha, beta, log_Z = self.messages(emissions, lengths)
+        return alpha + beta - log_Z[:, None]
+
+    def log_run(
+        self,
+        emissions: Tensor,
+        messages: tuple[Tensor, Tensor, Tensor],
+        row: int,
+        start: int,
+        tags: list[int],
+        last: bool,
+    ) -> Tensor:
+        """log p(y_start, y_{start+1}, ... = tags | x) of one sequence, for each tag that may come behind: (tags,); where
+        nothing does, (1,).
+
+        Args:
+            emissions: as they were given to
+            messages: what it returned.
+            row: which sequence of the batch.
+            start: the first step.
+            tags: those of the steps from there on.
+            last: whether the sequence ends with them.
+        """
+        alpha, beta, log_Z = messages
+        _, transitions, end = self._weights(emissions)
+        total = alpha[start, row, tags[0]] - log_Z[row]
+        for t, (before, tag) in enumerate(itertools.pairwise(tags), start + 1):
+            total = total + transitions[before, tag] + emissions[t, row, tag]
+        behind = start + len(tags)
+        if last:
+            return (total + end[tags[-1]])[None]
+        return total + transitions[tags[-1]] + emissions[behind, row] + beta[behind, row]
 
     def decode(self, emissions: Tensor, lengths: Tensor | None = None) -> Tensor:
         """The most probable sequence of tags, (time, batch) of int64; past a sequence's end its last tag (Viterbi 1967)."""

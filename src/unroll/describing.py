@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unroll.arguments import up_to
-from unroll.data.picture_files import read_features, read_picture
+from unroll.data.picture_files import as_vectors, read_features, read_picture
 from unroll.errors import UsageError, UserError
 from unroll.streaming import check_excluding, check_output, opened_output, progress
 
@@ -69,7 +69,7 @@ def describe_stream(task: "Captioning", options: argparse.Namespace) -> None:
         for start in range(0, len(names), _AT_ONCE):
             some = names[start : start + _AT_ONCE]
             if options.features is not None:
-                pictures = np.array(vectors[start : start + _AT_ONCE], np.float32)
+                pictures = as_vectors(vectors[start : start + _AT_ONCE], options.features, start)
             else:
                 pictures = np.stack([read_picture(Path(str(name)), shape[1]) for name in some])
             for name, (caption, log_probability) in zip(some, task.caption(pictures, options.beam), strict=True):

@@ -11,11 +11,13 @@ from contextlib import suppress
 from typing import Annotated, Any
 
 from hydra.utils import get_object
-from pydantic import ConfigDict, Field, PydanticSchemaGenerationError, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, PositiveInt, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from unroll.errors import UsageError, did_you_mean
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
+Sizes = Annotated[list[PositiveInt], Field(min_length=3, max_length=3)]
+"""How much there is in train, validation and test."""
 
 _HYDRA_KEYS = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
 

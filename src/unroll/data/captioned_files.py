@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import PositiveInt
 
 from unroll.data.captioned_images import CaptionedImages, Pictures
-from unroll.data.picture_files import read_features, read_picture
+from unroll.data.picture_files import as_vectors, read_features, read_picture
 from unroll.data.tables import read_rows, unit
 from unroll.errors import UserError
 
@@ -72,6 +72,8 @@ class CaptionedFiles(CaptionedImages):
             name = self._name(image, path, f"{place}, column {self.image}")
             self._places.setdefault(name, f"{place}, column {self.image}")
             numbers.setdefault(name, row.number)
+            if isinstance(said, list) and not said:
+                raise UserError(f"{place}, column {self.caption}: the list of captions is empty: take the row out")
             for caption in said if isinstance(said, list) else [said]:
                 if caption is not None and not isinstance(caption, str):
                     raise UserError(f"{place}, column {self.caption}: {caption!r} is not a text")
@@ -84,15 +86,17 @@ class CaptionedFiles(CaptionedImages):
             if not isinstance(image, str) or not image.strip():
                 raise UserError(f"{place}: {image!r} is no file name")
             return str(table.parent / image)
-        try:
-            row = int(image)
-        except (TypeError, ValueError):
-            raise UserError(f"{place}: {image!r} is no row number of {self.features}") from None
+        if isinstance(image, str) and image.strip().isdecimal():
+            image = int(image)
+        if not isinstance(image, int) or isinstance(image, bool):
+            raise UserError(f"{place}: {image!r} is no row number of {self.features}")
+        row = image
         if not 0 <= row < len(self._vectors):
             raise UserError(f"{place}: {self.features} has the rows 0 to {len(self._vectors) - 1}, and this is {row}")
         return str(row)
 
     def picture(self, name: str) -> np.ndarray:
         if self._vectors is not None:
-            return np.asarray(self._vectors[int(name)], np.float32)
+            assert self.features is not None
+            return as_vectors(self._vectors[int(name)][None], self.features, int(name))[0]
         return read_picture(Path(name), self.image_size, self._places[name])

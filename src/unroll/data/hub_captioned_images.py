@@ -1,16 +1,16 @@
 """Pictures with captions from the Hugging Face Hub, or from a local folder in the same layout."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
 from unroll.data.base import SPLITS
 from unroll.data.captioned_images import CaptionedImages, Pictures
 from unroll.data.hub import load_splits
-from unroll.data.picture_files import as_array
-from unroll.errors import UserError, did_you_mean, one_line
+from unroll.data.picture_files import as_array, readable
+from unroll.errors import UserError, did_you_mean
 
 
 class HubCaptionedImages(CaptionedImages):
@@ -34,7 +34,7 @@ class HubCaptionedImages(CaptionedImages):
         config_name: str | None,
         path: str | None,
         image: str,
-        captions: list[str],
+        captions: Annotated[list[str], Field(min_length=1)],
         image_size: PositiveInt,
         **captioned: Any,
     ) -> None:
@@ -81,10 +81,8 @@ class HubCaptionedImages(CaptionedImages):
     def picture(self, name: str) -> np.ndarray:
         split, index = name.split()
         place = f"{self.source}, {split}, row {int(index) + 1}, column {self.image}"
-        try:
+        with readable(place):
             image = self._loaded[split][int(index)][self.image]
             if not hasattr(image, "convert"):
                 raise UserError(f"{place}: {type(image).__name__} is no picture")
             return as_array(image, self.image_size)
-        except (OSError, ValueError, SyntaxError) as error:
-            raise UserError(f"{place}: cannot be read as a picture: {one_line(error)}") from None

@@ -7,16 +7,17 @@ from abc import abstractmethod
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from unroll.data.base import SPLITS, Data
 from unroll.data.batches import Batches
 from unroll.errors import UsageError, UserError
+from unroll.schema import Sizes
 from unroll.truncation import Truncation
 
 EXACT = 0.04
@@ -170,7 +171,7 @@ class MemoryData(Data):
     def __init__(
         self,
         lag: PositiveInt,
-        sizes: Annotated[list[PositiveInt], Field(min_length=3, max_length=3)],
+        sizes: Sizes,
         batch_size: PositiveInt,
         eval_batch_size: PositiveInt,
         sequence_seed: NonNegativeInt,

@@ -1,5 +1,8 @@
 """Picture files as arrays."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +27,44 @@ def read_picture(path: Path, size: int, place: str = "") -> np.ndarray:
     from PIL import Image
 
     told = f"{place}: {path}" if place else str(path)
-    if not path.exists():
-        raise UserError(f"{told}: there is no such file (seen from {Path.cwd()})")
-    try:
+    with readable(told):
+        if not path.exists():
+            raise UserError(f"{told}: there is no such file (seen from {Path.cwd()})")
         with Image.open(path) as image:
             return as_array(image, size)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+
+
+@contextmanager
+def readable(told: str) -> Iterator[None]:
+    """What goes wrong with a picture inside is told in one line.
+
+    Args:
+        told: which picture.
+
+    Raises:
+        UserError: it cannot be read, or is too large to be one.
+    """
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UserError(f"{told}: cannot be read as a picture: {one_line(error)}") from None
 
 
 def as_array(image: Any, size: int) -> np.ndarray:
-    """A picture of Pillow's in the same form."""
-    from PIL import ImageOps
+    """A picture of Pillow's in the same form; what is transparent is white, and of 16 bits the upper 8 count."""
+    from PIL import Image, ImageOps
 
-    whole = ImageOps.exif_transpose(image).convert("RGB")
+    whole = ImageOps.exif_transpose(image)
+    if whole.mode.startswith("I"):
+        whole = Image.fromarray((np.asarray(whole) >> 8).clip(0, 255).astype(np.uint8))
+    if whole.has_transparency_data:
+        above = whole.convert("RGBA")
+        whole = Image.alpha_composite(Image.new("RGBA", above.size, "white"), above)
+    whole = whole.convert("RGB")
     return np.asarray(ImageOps.pad(whole, (size, size), color=_GREY)).transpose(2, 0, 1).copy()
 
 
@@ -64,8 +91,27 @@ def read_features(path: Path) -> np.ndarray:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path}: is no .npy file of numbers: {one_line(error)}") from None
-    if not isinstance(found, np.ndarray) or found.ndim != 2 or not np.issubdtype(found.dtype, np.number):
+    if not isinstance(found, np.ndarray) or found.ndim != 2 or found.dtype.kind not in "iuf":
         raise UserError(f"{path}: is no table of numbers, (pictures, width)")
     if 0 in found.shape:
         raise UserError(f"{path}: has no numbers: its shape is {found.shape}")
+    return found
+
+
+def as_vectors(table: np.ndarray, path: Path, first: int = 0) -> np.ndarray:
+    """Some rows of such a file, (count, width) of float32.
+
+    Args:
+        table: the rows.
+        path: the file, and
+        first: the number of the first one, from 0, for messages.
+
+    Raises:
+        UserError: one is not finite.
+    """
+    with np.errstate(over="ignore"):  # what does not fit becomes infinite, which is told below
+        found = np.array(table, np.float32)
+    wrong = np.flatnonzero(~np.isfinite(found).all(1))
+    if len(wrong):
+        raise UserError(f"{path}: row {first + int(wrong[0])} (from 0) is not finite in float32")
     return found

@@ -339,7 +339,8 @@ class TaggedText(RowData[Sentences]):
         if len(tags) < 2:
             raise UserError(f"{train.source}: every word of train has the tag {tags.pop()}: two tags are needed")
         if are_of_entities(tags):
-            tags.add(OUTSIDE)
+            # A kind of which train has names of one word only may have longer ones elsewhere.
+            tags |= {OUTSIDE} | {f"I-{tag[2:]}" for tag in tags if tag != OUTSIDE}
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         known = [word for word, count in ranked if count >= self.min_count][: self.vocab_size - _RESERVED]
         if not known:

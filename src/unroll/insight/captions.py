@@ -30,7 +30,7 @@ class Captions:
 
     @cached_property
     def exact(self) -> np.ndarray:
-        """(count,) of bool: which are one of their references to the letter, runs of spaces aside."""
+        """(count,) of bool: which are one of their references to the letter, capitals and runs of spaces aside."""
         return np.array(
             [
                 _line(one) in {_line(other) for other in several}
@@ -44,11 +44,12 @@ class Captions:
         return [[several[min(place, len(several) - 1)] for several in self.references] for place in range(most)]
 
     def scores(self) -> dict[str, float]:
-        """By standard names: bleu of the corpus, sacrebleu's, 0 to 100; chrf, 0 to 100; exact_match, a share."""
+        """By standard names, all without capitals: bleu of the corpus, sacrebleu's, 0 to 100; chrf, 0 to 100; exact_match, a
+        share."""
         columns = self._columns()
         return {
-            "bleu": float(BLEU().corpus_score(self.hypotheses, columns).score),
-            "chrf": float(CHRF().corpus_score(self.hypotheses, columns).score),
+            "bleu": float(BLEU(lowercase=True).corpus_score(self.hypotheses, columns).score),
+            "chrf": float(CHRF(lowercase=True).corpus_score(self.hypotheses, columns).score),
             "exact_match": float(self.exact.mean()),
         }
 
@@ -56,7 +57,7 @@ class Captions:
     def signatures() -> dict[str, str]:
         """What exactly was computed, as sacrebleu writes it."""
         found = {}
-        for name, metric in (("bleu", BLEU()), ("chrf", CHRF())):
+        for name, metric in (("bleu", BLEU(lowercase=True)), ("chrf", CHRF(lowercase=True))):
             metric.corpus_score(["a"], [["a"]])
             found[name] = str(metric.get_signature())
         return found
@@ -64,7 +65,7 @@ class Captions:
     @cached_property
     def by_picture(self) -> np.ndarray:
         """(count,): chrF of each, 0 to 100."""
-        metric = CHRF()
+        metric = CHRF(lowercase=True)
         return np.array(
             [
                 metric.sentence_score(one, list(several)).score
@@ -90,7 +91,7 @@ class Captions:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())
+    return " ".join(text.lower().split())
 
 
 def draw_sheet(pictures: np.ndarray, captions: Captions, rows: Sequence[int], picture: Path) -> None:

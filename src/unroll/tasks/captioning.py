@@ -55,7 +55,7 @@ class Captioning(Task):
         beam_size: hypotheses a picture in the final scores, and in use.
         validation_beam_size: the same in validations during training.
         length_penalty: see `beam_search`.
-        max_output: tokens that a caption has at most.
+        max_output: tokens that a caption has at most, its end among them.
         baseline: whether the caption of the nearest training picture is put into the same table.
 
     Raises:
@@ -130,7 +130,7 @@ class Captioning(Task):
         return Loss(value, torch.full((), float(batch.token_count), device=value.device), None)
 
     def _search(self, v: Tensor, beam: int) -> list[Hypothesis]:
-        limits = torch.full((len(v),), self.max_output + 1, device=v.device)
+        limits = torch.full((len(v),), self.max_output, device=v.device)
         first, memory = self.model.started(v)
         found = beam_search(self.model.advance, first, memory, limits, beam, BEGIN, END, UNWRITTEN, self.length_penalty)
         return [best[0] for best in found]

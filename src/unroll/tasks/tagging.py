@@ -1,6 +1,7 @@
 """Tagging: named entities, parts of speech, or any other tag for each word."""
 
 import argparse
+import copy
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -298,45 +299,48 @@ class Tagging(Task):
 
     def _marks(self, batch: TaggedBatch, words: list[int]) -> list[list[tuple[Entity, float]]]:
         emissions = self._emissions(batch)
-        chosen = self._choose(emissions, batch.lengths).t().tolist()
-        read = entities if self.spec.of_entities else single_words
-        marks = [
-            (column, entity)
-            for column, (tags, count) in enumerate(zip(chosen, words, strict=True))
-            for entity in read([self.spec.tags[tag] for tag in tags[:count]])
+        chosen = self._choose(emissions, batch.lengths)
+        tags = [
+            [self.spec.tags[tag] for tag in row[:count]] for row, count in zip(chosen.t().tolist(), words, strict=True)
         ]
-        found: list[list[tuple[Entity, float]]] = [[] for _ in words]
-        if marks:
-            columns = torch.tensor([column for column, _ in marks], device=emissions.device)
-            lengths = None if batch.lengths is None else batch.lengths[columns]
-            held = self._held(emissions[:, columns], [(chosen[column], entity) for column, entity in marks])
-            log_Z = self._log_partition(emissions, batch.lengths)[columns]
-            probabilities = (self._log_partition(held, lengths) - log_Z).exp().tolist()
-            for (column, entity), probability in zip(marks, probabilities, strict=True):
-                found[column].append((entity, min(probability, 1.0)))
-        return found
+        if not self.spec.of_entities:
+            scores = self._log_marginals(emissions, batch.lengths).gather(2, chosen[..., None])[..., 0].exp()
+            return [
+                list(zip(single_words(row), each, strict=False))
+                for row, each in zip(tags, scores.t().tolist(), strict=True)
+            ]
+        probability = self._of_chosen_alone if self.crf is None else self._of_sequences
+        of = probability(emissions.cpu(), None if batch.lengths is None else batch.lengths.cpu())
+        return [[(entity, of(column, entity, len(row))) for entity in entities(row)] for column, row in enumerate(tags)]
 
-    def _held(self, emissions: Tensor, marks: list[tuple[list[int], Entity]]) -> Tensor:
-        """(time, marks, tags): emissions under which only sequences of tags with a sentence's mark are possible."""
-        number = {tag: index for index, tag in enumerate(self.spec.tags)}
-        possible = torch.ones(emissions.shape, dtype=torch.bool)
-        for row, (tags, entity) in enumerate(marks):
-            for t in range(entity.start, entity.end):
-                possible[t, row] = False
-                possible[t, row, tags[t]] = True
-            goes_on = number.get(f"I-{entity.kind}")
-            if self.spec.of_entities and goes_on is not None and entity.end < len(emissions):
-                possible[entity.end, row, goes_on] = False
-        return emissions.masked_fill(~possible.to(emissions.device), -math.inf)
+    def _of_sequences(self, emissions: Tensor, lengths: Tensor | None) -> Callable[[int, Entity, int], float]:
+        """How probable an entity of a sentence of so many words is, by the field over its tags."""
+        crf = cast(LinearChainCRF, copy.deepcopy(self.crf)).cpu()
+        messages = crf.messages(emissions, lengths)
 
-    def _log_partition(self, emissions: Tensor, lengths: Tensor | None) -> Tensor:
-        """log of the sum over all sequences of tags of exp of their scores, (batch,)."""
-        if self.crf is not None:
-            return self.crf.log_partition(emissions, lengths)
-        each = torch.logsumexp(emissions, -1)
-        if lengths is not None:
-            each = each.masked_fill(torch.arange(len(each), device=each.device)[:, None] >= lengths, 0.0)
-        return each.sum(0)
+        def probability(column: int, entity: Entity, words: int) -> float:
+            begins, goes_on = (self.spec.tags.index(f"{prefix}-{entity.kind}") for prefix in "BI")
+            tags = [begins] + [goes_on] * (entity.end - entity.start - 1)
+            found = crf.log_run(emissions, messages, column, entity.start, tags, entity.end == words)
+            if entity.end < words:
+                found[goes_on] = -math.inf
+            return min(torch.logsumexp(found, 0).exp().item(), 1.0)
+
+        return probability
+
+    def _of_chosen_alone(self, emissions: Tensor, lengths: Tensor | None) -> Callable[[int, Entity, int], float]:
+        """The same where each word's tag is chosen by itself: a name may then begin with an I that nothing goes before."""
+        p = torch.softmax(emissions, -1)
+
+        def probability(column: int, entity: Entity, words: int) -> float:
+            begins, goes_on = (self.spec.tags.index(f"{prefix}-{entity.kind}") for prefix in "BI")
+            start, end = entity.start, entity.end
+            open_before = p[start - 1, column, begins] + p[start - 1, column, goes_on] if start else 0.0
+            value = p[start, column, begins] + p[start, column, goes_on] * (1 - open_before)
+            value = value * p[start + 1 : end, column, goes_on].prod()
+            return float(value if end == words else value * (1 - p[end, column, goes_on]))
+
+        return probability
 
     @classmethod
     def add_predict_arguments(cls, parser: argparse.ArgumentParser) -> None:

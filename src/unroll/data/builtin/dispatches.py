@@ -3,11 +3,12 @@
 import random
 from typing import Any
 
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt
 
 from unroll.data.builtin.names import DAYS, FIRST, MONTHS, listed, stem
 from unroll.data.tagged_text import Sentences, TaggedText
 from unroll.entities import Entity, as_tags
+from unroll.schema import Sizes
 
 _PERSON, _PLACE, _ORGANIZATION = "person", "place", "organization"
 
@@ -101,7 +102,7 @@ class Dispatches(TaggedText):
         **tagged: see `TaggedText`.
     """
 
-    def __init__(self, sizes: list[PositiveInt], grammar_seed: NonNegativeInt, **tagged: Any) -> None:
+    def __init__(self, sizes: Sizes, grammar_seed: NonNegativeInt, **tagged: Any) -> None:
         super().__init__(**tagged)
         self.sizes = sizes
         self.grammar_seed = grammar_seed

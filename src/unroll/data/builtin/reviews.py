@@ -5,9 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt
 
 from unroll.data.labelled_text import Examples, LabelledText
+from unroll.schema import Sizes
 
 _LABELS = ("negative", "positive")
 
@@ -62,9 +63,7 @@ class Reviews(LabelledText):
         **labelled: see `LabelledText`.
     """
 
-    def __init__(
-        self, sizes: list[PositiveInt], max_clauses: NonNegativeInt, grammar_seed: int, **labelled: Any
-    ) -> None:
+    def __init__(self, sizes: Sizes, max_clauses: NonNegativeInt, grammar_seed: int, **labelled: Any) -> None:
         super().__init__(**labelled)
         self.sizes = sizes
         self.max_clauses = max_clauses

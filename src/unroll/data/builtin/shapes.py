@@ -5,9 +5,11 @@ import re
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt
 
 from unroll.data.captioned_images import CaptionedImages, Pictures
+from unroll.errors import UsageError
+from unroll.schema import Sizes
 
 _SIDE = 48  # pixels
 _COUNTS = ("a", "two", "three")
@@ -51,7 +53,7 @@ class Shapes(CaptionedImages):
         **captioned: see `CaptionedImages`.
     """
 
-    def __init__(self, sizes: list[PositiveInt], picture_seed: NonNegativeInt, **captioned: Any) -> None:
+    def __init__(self, sizes: Sizes, picture_seed: NonNegativeInt, **captioned: Any) -> None:
         super().__init__(**captioned)
         self.sizes = sizes
         self.picture_seed = picture_seed
@@ -62,6 +64,11 @@ class Shapes(CaptionedImages):
         return "shapes"
 
     def read(self) -> dict[str, Pictures]:
+        groups = len(_COUNTS) * len(_RADII) * len(_COLOURS) * len(_PLURALS)
+        if sum(self.sizes) > groups**2 * len(_RELATIONS):
+            raise UsageError(
+                f"data.sizes={self.sizes}: there are {groups**2 * len(_RELATIONS):,} different descriptions, and no more"
+            )
         draw = random.Random(self.picture_seed)
         seen: set[str] = set()
         splits = {}
