@@ -357,6 +357,19 @@ def test_letters_are_read_in_both_directions_and_once_for_each_word():
     assert not torch.allclose(unheard, other)
 
 
+def test_words_start_from_given_vectors(tmp_path):
+    path = written(
+        tmp_path / "vectors.txt", "Kelm " + " ".join(["0.5"] * 12) + "\nother " + " ".join(["9"] * 12) + "\n"
+    )
+    train = written(tmp_path / "train.conll", "Kelm B-x\nrose O\nkelm B-x\nrose O\n\n" * 12)
+    data = files(train)
+    data.prepare_data()
+    torch.manual_seed(1)
+    task = build_task(composed(*SMALL, f"task.vectors={path}"), data.spec)
+    assert task.begin(data) == [f"vectors: 1 of 2 words found in {path}, 50.0% of the running text of train"]
+    assert (task.model.embedding.weight[data.spec.token("KELM")] == 0.5).all()
+
+
 def test_words_that_stand_once_are_dropped_and_others_not():
     task = task_of("task.once_dropout=0.999999", "task.input_dropout=0", "task.output_dropout=0")
     task.train()

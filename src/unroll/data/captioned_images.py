@@ -139,6 +139,8 @@ class CaptionedImages(RowData[Pictures]):
         UserError: see `prepare_data`.
     """
 
+    things = "pictures"
+
     def __init__(
         self,
         batch_size: PositiveInt,
@@ -190,16 +192,6 @@ class CaptionedImages(RowData[Pictures]):
         for index in range(len(rows.given)):
             if not all(caption.strip() for caption in rows.captions(index)):
                 raise UserError(f"{rows.place(index)}: a caption is empty: take it out")
-
-    def draw(self, rows: Pictures, split: str, share: float) -> tuple[np.ndarray, np.ndarray]:
-        count = round(len(rows.given) * share)
-        if not 0 < count < len(rows.given):
-            raise UserError(
-                f"{rows.source}: too few pictures to draw {share:.0%} of {len(rows.given)} for {split}: give more, or a "
-                f"{split} split of their own"
-            )
-        order = np.random.default_rng(self.split_seed).permutation(len(rows.given))
-        return order[count:], order[:count]
 
     @cached_property
     def fingerprint(self) -> str:

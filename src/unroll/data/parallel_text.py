@@ -181,6 +181,8 @@ class ParallelText(RowData[Pairs]):
         UserError: see `prepare_data`.
     """
 
+    things = "pairs"
+
     def __init__(
         self,
         source_lang: str,
@@ -226,16 +228,6 @@ class ParallelText(RowData[Pairs]):
             for index, text in enumerate(texts):
                 if not text.strip():
                     raise UserError(f"{rows.place(index)}: the {side} side is empty: take the pair out")
-
-    def draw(self, rows: Pairs, split: str, share: float) -> tuple[np.ndarray, np.ndarray]:
-        count = round(len(rows.sources) * share)
-        if not 0 < count < len(rows.sources):
-            raise UserError(
-                f"{rows.source}: too few pairs to draw {share:.0%} of {len(rows.sources)} for {split}: give more, or a "
-                f"{split} split of their own"
-            )
-        order = np.random.default_rng(self.split_seed).permutation(len(rows.sources))
-        return order[count:], order[:count]
 
     @cached_property
     def spec(self) -> ParallelTextSpec:

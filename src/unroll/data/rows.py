@@ -58,6 +58,9 @@ class RowData(Data, Generic[R]):
         split_seed: of that draw. Not the run's seed: runs with different seeds are scored on the same rows.
     """
 
+    things = "rows"
+    """What its rows are called, in messages."""
+
     def __init__(
         self,
         validation_fraction: Annotated[float, Field(gt=0, lt=1)],
@@ -87,13 +90,20 @@ class RowData(Data, Generic[R]):
             UserError: they are not.
         """
 
-    @abstractmethod
     def draw(self, rows: R, split: str, share: float) -> tuple[np.ndarray, np.ndarray]:
         """Which rows are left, and which a share of them makes a split of its own.
 
         Raises:
             UserError: there are too few.
         """
+        count = round(len(rows.given) * share)
+        if not 0 < count < len(rows.given):
+            raise UserError(
+                f"{rows.source}: too few {self.things} to draw {share:.0%} of {len(rows.given)} for {split}: give more, or a "
+                f"{split} split of their own"
+            )
+        order = np.random.default_rng(self.split_seed).permutation(len(rows.given))
+        return order[count:], order[:count]
 
     @abstractmethod
     def encoded(self, split: str) -> Any:

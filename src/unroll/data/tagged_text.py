@@ -247,6 +247,8 @@ class TaggedText(RowData[Sentences]):
         UserError: see `prepare_data`.
     """
 
+    things = "sentences"
+
     def __init__(
         self,
         batch_size: PositiveInt,
@@ -314,16 +316,6 @@ class TaggedText(RowData[Sentences]):
                     f"{rows.place(index)}: the sentence has {len(words):,} words, and data.max_length={self.max_length} "
                     "are allowed: raise it, or take the sentence out (is there an empty line after each sentence?)"
                 )
-
-    def draw(self, rows: Sentences, split: str, share: float) -> tuple[np.ndarray, np.ndarray]:
-        count = round(len(rows.given) * share)
-        if not 0 < count < len(rows.given):
-            raise UserError(
-                f"{rows.source}: too few sentences to draw {share:.0%} of {len(rows.given)} for {split}: give more, or a "
-                f"{split} split of their own"
-            )
-        order = np.random.default_rng(self.split_seed).permutation(len(rows.given))
-        return order[count:], order[:count]
 
     @cached_property
     def spec(self) -> TaggedTextSpec:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from unroll.data.tables import check_file
 from unroll.errors import UserError
@@ -94,3 +96,25 @@ def _is_number(written: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def start_from(weight: Tensor, path: Path, vocabulary: dict[str, int]) -> np.ndarray:
+    """Let an embedding start from the vectors of a file; words that it lacks start as large as those that it has.
+
+    Args:
+        weight: (tokens, width), the embedding's.
+        path, vocabulary: see `read_vectors`.
+
+    Returns:
+        (found,) of int: the tokens that it has.
+
+    Raises:
+        UserError: see `read_vectors`.
+    """
+    found = read_vectors(path, vocabulary, weight.shape[1])
+    with torch.no_grad():
+        if len(found.tokens):
+            vectors = torch.from_numpy(found.vectors)
+            weight.normal_(std=float(vectors.std(correction=0)) or 1.0)
+            weight[torch.from_numpy(found.tokens)] = vectors
+    return found.tokens

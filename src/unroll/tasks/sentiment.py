@@ -18,7 +18,7 @@ from unroll.data.base import Data
 from unroll.data.buckets import Buckets, LabelledBatch
 from unroll.data.labelled_text import LabelledText, LabelledTextSpec
 from unroll.data.tokenizing import UNKNOWN, encode
-from unroll.data.vectors import read_vectors
+from unroll.data.vectors import start_from
 from unroll.errors import UsageError
 from unroll.insight.bag_of_words import bag_of_words
 from unroll.insight.classification import Answers
@@ -144,19 +144,12 @@ class Sentiment(Task):
     def _load_vectors(self, file: str, data: LabelledText) -> str:
         if data.unit != "words":
             raise UsageError(f"task.vectors are of words: data.unit={data.unit} has none; take data.unit=words")
-        weight = self.model.embedding.weight
         vocabulary = self.spec.tokenizer.get_vocab()
-        found = read_vectors(Path(file), vocabulary, weight.shape[1])
-        with torch.no_grad():
-            if len(found.tokens):
-                vectors = torch.from_numpy(found.vectors)
-                # Words that the file lacks start as large as those that it has.
-                weight.normal_(std=float(vectors.std(correction=0)) or 1.0)
-                weight[torch.from_numpy(found.tokens)] = vectors
+        found = start_from(self.model.embedding.weight, Path(file), vocabulary)
         counts = data.token_counts()
-        share = counts[found.tokens].sum() / counts.sum()
+        share = counts[found].sum() / counts.sum()
         return (
-            f"vectors: {len(found.tokens):,} of {len(vocabulary) - 2:,} words found in {file}, "
+            f"vectors: {len(found):,} of {len(vocabulary) - 2:,} words found in {file}, "
             f"{share:.1%} of the running text of train"
         )
 

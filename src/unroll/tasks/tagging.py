@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from unroll.crf import LinearChainCRF
 from unroll.data.base import Data
 from unroll.data.tagged_text import NO_TAG, TaggedBatch, TaggedBatches, TaggedText, TaggedTextSpec, encode_sentences
-from unroll.data.vectors import read_vectors
+from unroll.data.vectors import start_from
 from unroll.entities import Entity, entities, may_begin, may_follow, single_words
 from unroll.errors import UsageError
 from unroll.insight.reading import Reading, enough
@@ -137,18 +137,11 @@ class Tagging(Task):
         return lines
 
     def _load_vectors(self, file: str, data: TaggedText) -> str:
-        weight = self.model.embedding.weight
-        found = read_vectors(Path(file), self.spec.vocabulary, weight.shape[1])
-        with torch.no_grad():
-            if len(found.tokens):
-                vectors = torch.from_numpy(found.vectors)
-                # Words that the file lacks start as large as those that it has.
-                weight.normal_(std=float(vectors.std(correction=0)) or 1.0)
-                weight[torch.from_numpy(found.tokens)] = vectors
+        found = start_from(self.model.embedding.weight, Path(file), self.spec.vocabulary)
         encoded = data.encoded("train")
-        share = np.isin(encoded.tokens[encoded.words.tokens], found.tokens).mean()
+        share = np.isin(encoded.tokens[encoded.words.tokens], found).mean()
         return (
-            f"vectors: {len(found.tokens):,} of {len(self.spec.words):,} words found in {file}, {share:.1%} of the running "
+            f"vectors: {len(found):,} of {len(self.spec.words):,} words found in {file}, {share:.1%} of the running "
             "text of train"
         )
 
