@@ -193,9 +193,9 @@ def test_scitldr_is_read():
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("summarization") / "run"
-    some = ["data.sizes=[60,10,10]", "trainer.max_epochs=30", "schedule=constant", "data.batch_tokens=3000"]
+    some = ["data.sizes=[60,10,10]", "trainer.max_epochs=50", "schedule=constant", "data.batch_tokens=2000"]
     rest = ["model.hidden_size=48", "task.embedding_size=32", "task.output_dropout=0", "task.input_dropout=0"]
-    more = ["optimizer.lr=0.01", "data.vocab_size=400", "trainer.check_val_every_n_epoch=15"]
+    more = ["optimizer.lr=0.01", "data.vocab_size=400", "trainer.check_val_every_n_epoch=25"]
     composed("task=summarization", "logger=none", "trainer.accelerator=cpu", *some, *rest, *more, folder=folder)
     run(folder)
     return folder

@@ -359,7 +359,7 @@ def test_letters_are_read_in_both_directions_and_once_for_each_word():
 
 def test_words_start_from_given_vectors(tmp_path):
     path = written(
-        tmp_path / "vectors.txt", "Kelm " + " ".join(["0.5"] * 12) + "\nother " + " ".join(["9"] * 12) + "\n"
+        tmp_path / "vectors.txt", "kelm " + " ".join(["0.5"] * 12) + "\nother " + " ".join(["9"] * 12) + "\n"
     )
     train = written(tmp_path / "train.conll", "Kelm B-x\nrose O\nkelm B-x\nrose O\n\n" * 12)
     data = files(train)
