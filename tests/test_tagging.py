@@ -15,7 +15,9 @@ from conftest import SHARED, composed, door
 from seqeval.metrics import f1_score, precision_score, recall_score
 
 from unroll.building import build_data, build_task
-from unroll.data.tagged_text import NO_TAG, TaggedBatches, TaggedText, TaggedTextSpec, encode_sentences
+from unroll.data.tagged_batches import NO_TAG, TaggedBatches, encode_sentences
+from unroll.data.tagged_spec import TaggedTextSpec
+from unroll.data.tagged_text import TaggedText
 from unroll.data.tokenizing import PAD, UNKNOWN
 from unroll.entities import Entity, are_of_entities, as_tags, count, entities
 from unroll.errors import UserError

@@ -1,38 +1,23 @@
 """Sentences with a tag for each word: the format behind named entities and parts of speech."""
 
 import json
-import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
-import torch
 from pydantic import Field, PositiveInt
-from torch import Tensor
 
-from unroll.data.buckets import LengthBuckets
 from unroll.data.rows import RowData, Rows
-from unroll.data.tokenizing import PAD, UNKNOWN, Boundaries, Sequences
+from unroll.data.tagged_batches import Encoded, TaggedBatches, encode_sentences
+from unroll.data.tagged_spec import RESERVED, WORDS, TaggedTextSpec, normal
+from unroll.data.tokenizing import UNKNOWN, Boundaries
 from unroll.entities import OUTSIDE, are_of_entities, as_tags, entities
 from unroll.errors import UserError
 from unroll.truncation import Truncation
-
-NO_TAG = -1
-"""What stands in a batch past a sentence's end."""
-
-_RESERVED = 2  # tokens, PAD and UNKNOWN
-_WORDS = {
-    "spaces": re.compile(r"\S+"),
-    # As treebanks cut: do n't, she 's, 3.5; other marks stand alone.
-    "punctuation": re.compile(
-        r"\w+(?=n['\u2019]t\b)|n['\u2019]t\b|['\u2019](?:s|re|ve|ll|d|m)\b|\d+(?:[.,]\d+)*|\w+|[^\w\s]", re.IGNORECASE
-    ),
-}
 
 
 class Sentences(Rows):
@@ -45,185 +30,6 @@ class Sentences(Rows):
     def tags(self, index: int) -> list[str]:
         """The tags of its words."""
         return self.wanted[index].split("\t")
-
-
-@dataclass(frozen=True)
-class TaggedTextSpec:
-    """What a model must know of tagged sentences.
-
-    Attributes:
-        words: the known ones, the most frequent first: word i is token i + 2.
-        once: how many of them, at their end, stand only once in the training sentences.
-        characters: the known ones: character i is i + 2.
-        tags: names of the tags; tag i is tags[i].
-        lowercase: whether words are known in small letters only; their characters are always read as they are.
-        boundaries: where words end in a text that is no list of words yet.
-    """
-
-    words: tuple[str, ...]
-    once: int
-    characters: tuple[str, ...]
-    tags: tuple[str, ...]
-    lowercase: bool
-    boundaries: Boundaries
-
-    @property
-    def identity(self) -> str:
-        """What gives a model's numbers their meaning."""
-        return json.dumps([self.words, self.characters, self.tags, self.lowercase])
-
-    @property
-    def vocab_size(self) -> int:
-        """Number of tokens, padding and the unknown one among them."""
-        return _RESERVED + len(self.words)
-
-    @property
-    def character_count(self) -> int:
-        """Number of characters, padding and the unknown one among them."""
-        return _RESERVED + len(self.characters)
-
-    @property
-    def of_entities(self) -> bool:
-        """Whether the tags say where entities begin and go on."""
-        return are_of_entities(self.tags)
-
-    @cached_property
-    def vocabulary(self) -> dict[str, int]:
-        """Word -> token."""
-        return {word: number for number, word in enumerate(self.words, _RESERVED)}
-
-    @cached_property
-    def _character_numbers(self) -> dict[str, int]:
-        return {character: number for number, character in enumerate(self.characters, _RESERVED)}
-
-    def token(self, word: str) -> int:
-        """The token of a word."""
-        return self.vocabulary.get(normal(word, self.lowercase), UNKNOWN)
-
-    def spelled(self, word: str) -> list[int]:
-        """The numbers of its characters."""
-        return [self._character_numbers.get(character, UNKNOWN) for character in unicodedata.normalize("NFC", word)]
-
-    def cut(self, text: str) -> list[tuple[int, int]]:
-        """Where the words of a text begin and end."""
-        return [match.span() for match in _WORDS[self.boundaries].finditer(text)]
-
-
-def normal(word: str, lowercase: bool) -> str:
-    """The form in which a word is looked up."""
-    word = unicodedata.normalize("NFC", word)
-    return word.lower() if lowercase else word
-
-
-class Encoded(NamedTuple):
-    """Sentences as numbers.
-
-    Attributes:
-        words: which of the different words each is, as sequences.
-        tags: (total,) of int64: the tag of each.
-        tokens: (different,) of int64: the token of each different word.
-        spellings: the characters of each different word.
-    """
-
-    words: Sequences
-    tags: np.ndarray
-    tokens: np.ndarray
-    spellings: Sequences
-
-
-def encode_sentences(spec: TaggedTextSpec, sentences: Sequence[Sequence[str]], tags: np.ndarray | None) -> Encoded:
-    """Sentences as numbers; their tags too, where they are known."""
-    different: dict[str, int] = {}
-    found = [np.array([different.setdefault(word, len(different)) for word in one], np.int32) for one in sentences]
-    spelled = [np.array(spec.spelled(word), np.int32) for word in different]
-    words = Sequences.of(found)
-    return Encoded(
-        words,
-        np.full(len(words.tokens), NO_TAG, np.int64) if tags is None else tags,
-        np.array([spec.token(word) for word in different], np.int64),
-        Sequences.of(spelled),
-    )
-
-
-class TaggedBatch(NamedTuple):
-    """Sentences side by side.
-
-    Attributes:
-        tokens: (time, batch) of int64; `PAD` past a sentence's end.
-        lengths: (batch,) of int64; None where all are as long as time.
-        tags: (time, batch) of int64; `NO_TAG` past a sentence's end.
-        spellings: (letters, different) of int64: the characters of the batch's different words, in the order in which they
-            come; `PAD` past a word's end.
-        spelling_lengths: (different,) of int64; None where all are as long as letters.
-        places: (time, batch) of int64: which of these each word is; 0 past a sentence's end.
-        rows: (batch,) of int64: which of its split's sentences each is.
-        token_count: words, without the padding.
-        share: the weight of this process's mean in that over all processes.
-        begins: whether it starts from the initial state: sentences always do.
-    """
-
-    tokens: Tensor
-    lengths: Tensor | None
-    tags: Tensor
-    spellings: Tensor
-    spelling_lengths: Tensor | None
-    places: Tensor
-    rows: Tensor
-    token_count: int
-    share: float
-    begins: bool = True
-
-
-class TaggedBatches(LengthBuckets):
-    """Batches of sentences of like length.
-
-    Args:
-        encoded: the sentences.
-        batch_size, batch_tokens, seed, rank, world_size: see `LengthBuckets`.
-    """
-
-    def __init__(
-        self,
-        encoded: Encoded,
-        batch_size: int,
-        batch_tokens: int,
-        seed: int | None = None,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        super().__init__(encoded.words.lengths, batch_size, batch_tokens, seed, rank, world_size)
-        self.encoded = encoded
-        self._tags = Sequences(encoded.tags, encoded.words.offsets)
-
-    def collate(self, rows: np.ndarray, whole: np.ndarray) -> TaggedBatch:
-        words, spellings = self.encoded.words, self.encoded.spellings
-        flat = np.concatenate([words[row] for row in rows])
-        _, first, places = np.unique(flat, return_index=True, return_inverse=True)
-        order = np.argsort(first)  # of their first coming, in place of their numbers
-        places = np.argsort(order)[places]
-        present = flat[first[order]]
-        count = len(flat)
-        lengths = words.lengths[rows]
-        within = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None]).t()
-        tags, tokens, where = (torch.full(within.shape, filled) for filled in (NO_TAG, PAD, 0))
-        for padded, values in (
-            (tags, np.concatenate([self._tags[row] for row in rows])),
-            (tokens, self.encoded.tokens[flat]),
-            (where, places.astype(np.int64)),
-        ):
-            padded.t()[within.t()] = torch.from_numpy(values)
-        letters, spelling_lengths = spellings.padded(present)
-        return TaggedBatch(
-            tokens,
-            None if lengths.min() == lengths.max() else torch.from_numpy(lengths),
-            tags,
-            letters,
-            spelling_lengths,
-            where,
-            torch.from_numpy(rows),
-            count,
-            count * self.world_size / int(words.lengths[whole].sum()),
-        )
 
 
 class TaggedText(RowData[Sentences]):
@@ -334,7 +140,7 @@ class TaggedText(RowData[Sentences]):
             # A kind of which train has names of one word only may have longer ones elsewhere.
             tags |= {OUTSIDE} | {f"I-{tag[2:]}" for tag in tags if tag != OUTSIDE}
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-        known = [word for word, count in ranked if count >= self.min_count][: self.vocab_size - _RESERVED]
+        known = [word for word, count in ranked if count >= self.min_count][: self.vocab_size - RESERVED]
         if not known:
             raise UserError(
                 f"{train.source}: no word of train stands there data.min_count={self.min_count} times: lower it"
@@ -361,7 +167,7 @@ class TaggedText(RowData[Sentences]):
                 tuple(str(item) for item in stored[key]) for key in ("words", "characters", "tags")
             )
             boundaries = stored["boundaries"]
-            if boundaries not in _WORDS:
+            if boundaries not in WORDS:
                 raise ValueError(f"boundaries {boundaries}")
             return TaggedTextSpec(words, int(stored["once"]), characters, tags, bool(stored["lowercase"]), boundaries)
         except (OSError, ValueError, KeyError, TypeError) as error:

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from lightning.pytorch.loggers import Logger, WandbLogger
 
-from unroll.data.tagged_text import TaggedText, normal
+from unroll.data.tagged_spec import normal
+from unroll.data.tagged_text import TaggedText
 from unroll.entities import Entity, Found, count, entities, single_words
 from unroll.insight.difficulty import draw_difficulty, group_by_difficulty, write_difficulty
 from unroll.insight.pictures import BLUE, GREEN, ORANGE, new_figure, save_figure

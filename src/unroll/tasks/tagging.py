@@ -17,7 +17,9 @@ from torch.optim import Optimizer
 
 from unroll.crf import LinearChainCRF
 from unroll.data.base import Data
-from unroll.data.tagged_text import NO_TAG, TaggedBatch, TaggedBatches, TaggedText, TaggedTextSpec, encode_sentences
+from unroll.data.tagged_batches import NO_TAG, TaggedBatch, TaggedBatches, encode_sentences
+from unroll.data.tagged_spec import TaggedTextSpec
+from unroll.data.tagged_text import TaggedText
 from unroll.data.vectors import start_from
 from unroll.entities import Entity, entities, may_begin, may_follow, single_words
 from unroll.errors import UsageError
