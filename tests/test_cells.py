@@ -6,6 +6,7 @@ from conftest import MODELS
 from stacks import assert_same, by_loop, leaves, paths, results, some_state, stack
 from torch import Tensor
 
+from unroll.errors import UsageError
 from unroll.recurrent import reverse
 from unroll.state import concatenate, select
 
@@ -96,6 +97,27 @@ def test_the_second_direction_is_the_first_over_the_turned_sequence(model):
     turned, _ = recurrent(reverse(x, lengths), None, lengths)[0].chunk(2, dim=-1)
     assert_same([backward], [reverse(turned, lengths)])
     assert not torch.allclose(forward, backward)
+
+
+@pytest.mark.parametrize("model", ["gru", "layer_norm_lstm"])
+def test_a_top_layer_of_another_width_is_one_more_layer(model):
+    sizes = ["model.num_layers=3", "model.top_size=4", "model.bidirectional=true"]
+    recurrent = stack(model, *sizes, "model.dropout=0.5", "model.locked_dropout=true").train()
+    x = torch.randn(6, 3, 5, dtype=torch.float64)
+    masks = recurrent.draw_masks(3, x)
+    y, _ = recurrent(x, None, None, masks)
+    expected = x
+    for depth, layers in enumerate(zip(recurrent.layers, recurrent.reverse_layers, strict=True)):
+        if depth:
+            expected = expected * masks[6 + depth - 1][0]
+        states = [cell.initial_state(3, x) for cell in layers]
+        forward, _ = layers[0].loop(expected, states[0])
+        backward, _ = layers[1].loop(expected.flip(0), states[1])
+        expected = torch.cat([forward, backward.flip(0)], dim=-1)
+    assert recurrent.output_size == y.shape[-1] == 8
+    assert_same([y], [expected])
+    with pytest.raises(UsageError, match=r"^model\.residual=true .* model\.top_size=4 has to be model\.hidden_size=8"):
+        stack(model, *sizes, "model.residual=true")
 
 
 @pytest.mark.parametrize("model", MODELS)

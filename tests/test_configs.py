@@ -137,7 +137,9 @@ def test_a_bidirectional_language_model_is_refused():
 
 
 def test_tied_weights_need_one_width():
-    with pytest.raises(UsageError, match=r"task\.embedding_size equal to model\.hidden_size: they are 128 and 256"):
+    with pytest.raises(
+        UsageError, match=r"task\.embedding_size equal to model\.hidden_size, or model\.top_size: they are 128 and 256"
+    ):
         build_task(composed("task.tie_weights=true"), Vocabulary("characters", (97, 98)))
     task = build_task(composed("task.tie_weights=true", "task.embedding_size=256"), Vocabulary("characters", (97, 98)))
     assert task.model.output.weight is task.model.embedding.weight

@@ -24,6 +24,7 @@ RUN = [
     "data=text_files",
     "truncation.horizon=20",
     "truncation.reset_probability=0.2",
+    "truncation.vary_length=true",
     "trainer.max_steps=20",
     "callbacks.last.every_n_steps=5",
 ]

@@ -219,7 +219,7 @@ def test_own_tokens_always_is_sampling_from_the_model():
 def test_sizes_that_do_not_fit_are_told():
     with pytest.raises(UsageError, match=r"task\.tie_embeddings=all needs one vocabulary"):
         network(tie_embeddings="all")
-    with pytest.raises(UsageError, match=r"model\.hidden_size=7: is odd"):
+    with pytest.raises(UsageError, match=r"model\.hidden_size=7 \(or top_size\): is odd"):
         network("gru", "model.hidden_size=7")
     with pytest.raises(UsageError, match=r"take model\.bidirectional=false"):
         network("mlstm", "model.bidirectional=true", "model.hidden_size=16")

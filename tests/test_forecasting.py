@@ -250,7 +250,8 @@ def test_a_rhythm_is_learned(tmp_path, settings):
 
 
 STREAM = [*SMALL, "data.stream=true", "task.normalization=none", "truncation=k16", "truncation.horizon=40"]
-STREAM += ["truncation.reset_probability=0.1", "task.output_dropout=0", "task.samples=20", "task.baseline=false"]
+STREAM += ["truncation.reset_probability=0.1", "truncation.vary_length=true"]
+STREAM += ["task.output_dropout=0", "task.samples=20", "task.baseline=false"]
 STREAM += ["data.sizes=[3000,120,120]", "data.batch_size=8"]
 STREAM += ["trainer.val_check_interval=8", "trainer.check_val_every_n_epoch=null"]
 

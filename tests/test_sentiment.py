@@ -95,8 +95,14 @@ def test_what_does_not_fit_the_classes_is_refused():
         task_of("task.output=sigmoid", labels=("a", "b", "c"), counts=(1, 1, 1))
     with pytest.raises(UsageError, match=r"task\.class_weights has 3 numbers for 2 classes: neg, pos"):
         task_of("task.class_weights=[1.0,1.0,1.0]")
-    with pytest.raises(UsageError, match="are for streams; a text is read as a whole"):
+    with pytest.raises(
+        UsageError, match=r"^truncation\.reset_probability: for streams only; a text is read as a whole"
+    ):
         task_of("truncation=k16", "truncation.reset_probability=0.1")
+    with pytest.raises(
+        UsageError, match=r"^truncation\.carry_state=false and truncation\.vary_length=true: for streams"
+    ):
+        task_of("truncation=k16", "truncation.carry_state=false", "truncation.vary_length=true")
 
 
 # Scores

@@ -343,7 +343,7 @@ def test_letters_are_read_in_both_directions_and_once_for_each_word():
     task = task_of().eval()
     model = task.model
     batch = batch_of([["Ann", "Ann", "of"]], [["O", "O", "O"]])
-    size = model.letters.hidden_size
+    size = model.letters.top_size
     c = model._spelled(model.letters, batch.spellings, batch.spelling_lengths)
     assert len(c) == 2
     x = model.character_embedding(torch.tensor(spec().spelled("of")))[:, None]

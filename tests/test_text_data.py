@@ -186,6 +186,35 @@ def test_processes_share_the_lanes():
             assert (second.first_lane, second.lanes) == (2, 4)
 
 
+def test_windows_of_differing_lengths_are_the_same_text_cut_elsewhere_in_every_pass():
+    def lanes(**more):
+        return TextLanes(np.arange(4001, dtype=np.int64), 2, 40, history=7, drop_tail=True, vary=3, **more)
+
+    passes, one = [], lanes()
+    for _ in range(2):
+        windows = list(one)
+        assert len(windows) == len(one)
+        passes.append([len(window.targets) for window in windows])
+        for lane in (0, 1):
+            assert torch.cat([window.targets[:, lane] for window in windows]).tolist() == list(
+                range(2000 * lane + 1, 2000 * lane + 2001)
+            )
+        assert [window.rate * 40 for window in windows] == pytest.approx(passes[-1])
+    first, second = passes
+    assert first != second and sorted(first) == sorted(second)
+    # Of the paper: about the length, one in twenty about half, deviations of 5; here of 50 windows.
+    usual = [length for length in first if length > 30]
+    assert 0.85 < len(usual) / len(first) < 1
+    assert np.mean(usual) == pytest.approx(40, abs=2) and 3 < np.std(usual) < 7
+    # Every process cuts alike; and a state leads into the same pass.
+    assert [len(window.targets) for window in lanes(rank=1, world_size=2)] == first
+    other = lanes()
+    other.load_state_dict({"epoch": 1, "position": sum(second[:9])})
+    assert [len(window.targets) for window in other] == second[9:]
+    other.load_state_dict({"epoch": 1, "position": sum(second[:9]) + 1})  # of other windows: within one of these
+    assert [len(window.targets) for window in other] == [second[9] - 1, *second[10:]]
+
+
 def test_a_pass_goes_on_where_its_state_says_and_the_next_begins_anew():
     lanes = TextLanes(np.arange(100, dtype=np.uint8), 3, 5, history=4, drop_tail=True)
     windows = list(lanes)
@@ -203,7 +232,7 @@ def test_a_pass_goes_on_where_its_state_says_and_the_next_begins_anew():
             assert window.begins == reference.begins
         assert len(list(other)) == 7
         iterator.close()
-        lanes.load_state_dict({"position": 0})
+        lanes.load_state_dict({"epoch": 0, "position": 0})
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"no data in {SHARED}")

@@ -9,6 +9,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from unroll.cells.base import Cell, Masks, cut_outputs
+from unroll.errors import UsageError
 from unroll.late_gradient import late
 from unroll.recompute import run_recomputed
 from unroll.schema import Probability
@@ -29,13 +30,15 @@ class Recurrent(nn.Module):
             path).
         locked_dropout: drop the same features at every step of a sequence (Gal & Ghahramani 2016), not anew at each.
         residual: each layer but the first adds its input to its output.
+        top_size: units of the top layer (and direction); None: hidden_size. As wide as an embedding, it can share its
+            weights over wider layers (Merity et al. 2017, section 4.5).
         backend: the path over time, see `Cell.paths`; `auto` takes the fastest that a cell has.
         recompute: keep only the states between windows of this many steps, and run each window again in the backward
             pass: full backpropagation through time in little memory, for about a third more time. `auto` takes
             sqrt(time); None keeps everything.
 
     Raises:
-        UsageError: a backend that the cell does not have.
+        UsageError: a backend that the cell does not have; residual with a top layer of another width.
     """
 
     def __init__(
@@ -50,15 +53,25 @@ class Recurrent(nn.Module):
         residual: bool = False,
         backend: str = "auto",
         recompute: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None,
+        top_size: PositiveInt | None = None,
     ) -> None:
         super().__init__()
         self.input_size = input_size
-        self.hidden_size = hidden_size
         self.bidirectional = bidirectional
-        self.output_size = hidden_size * (2 if bidirectional else 1)
-        widths = [input_size] + [self.output_size] * (num_layers - 1)
-        self.layers = nn.ModuleList(cell(width, hidden_size) for width in widths)
-        self.reverse_layers = nn.ModuleList(cell(width, hidden_size) for width in widths if bidirectional)
+        self.top_size = top_size or hidden_size
+        if residual and num_layers > 1 and self.top_size != hidden_size:
+            raise UsageError(
+                f"model.residual=true adds a layer's input to its output: model.top_size={top_size} has to be "
+                f"model.hidden_size={hidden_size}, or null"
+            )
+        directions = 2 if bidirectional else 1
+        self.output_size = self.top_size * directions
+        sizes = [hidden_size] * (num_layers - 1) + [self.top_size]
+        self._widths = [input_size, *(size * directions for size in sizes[:-1])]
+        """Features that each layer reads."""
+        shapes = list(zip(self._widths, sizes, strict=True))
+        self.layers = nn.ModuleList(cell(width, size) for width, size in shapes)
+        self.reverse_layers = nn.ModuleList(cell(width, size) for width, size in shapes if bidirectional)
         self.dropout = dropout
         self.locked_dropout = locked_dropout
         self.residual = residual
@@ -93,8 +106,9 @@ class Recurrent(nn.Module):
         """
         masks = [cell.draw_masks(batch_size, like) for cell in self._cells]
         if self.training and self.dropout and self.locked_dropout:
-            ones = like.new_ones(batch_size, self.output_size)
-            masks += [(nn.functional.dropout(ones, self.dropout),) for _ in self.layers[1:]]
+            masks += [
+                (nn.functional.dropout(like.new_ones(batch_size, width), self.dropout),) for width in self._widths[1:]
+            ]
         return tuple(masks)
 
     def path(self, x: Tensor, lengths: Tensor | None = None) -> str:

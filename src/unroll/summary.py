@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 from rich.table import Table
@@ -56,6 +57,9 @@ def finish(
     if not best.exists():  # nothing was validated, or all of it was NaN
         best = checkpoint_path(folder, "last")
     load_weights(task, read_checkpoint(best), best)
+    for callback in list(trainer.callbacks):  # type: ignore[attr-defined]
+        if isinstance(callback, WeightAveraging):  # it would put its own weights in their place
+            trainer.callbacks.remove(callback)  # type: ignore[attr-defined]
     loggers, trainer.loggers = trainer.loggers, []  # what was validated before is not logged again
     splits = ["validation", *(["test"] if config["test"] and "test" in data.splits else [])]
     metrics: dict[str, float] = {}

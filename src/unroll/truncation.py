@@ -27,6 +27,8 @@ class Truncation:
         carry_state: whether the state goes on into the next window. If not, each starts from zero.
         reset_probability: with what probability a row's carried state is zeroed before a window. A little of it keeps
             large networks from leaning on states that they meet only deep in a stream.
+        vary_length: windows of a stream differ in length, so that they are cut elsewhere in every pass (Merity et al. 2017,
+            section 4.1): see `unroll.data.lanes`. The rate of an update follows the length of its window.
 
     Raises:
         UsageError: horizon < length.
@@ -38,6 +40,7 @@ class Truncation:
         horizon: PositiveInt | None = None,
         carry_state: bool = True,
         reset_probability: Probability = 0.0,
+        vary_length: bool = False,
     ) -> None:
         if length is not None and horizon is not None and horizon < length:
             raise UsageError(
@@ -48,12 +51,31 @@ class Truncation:
         self.horizon = horizon or length
         self.carry_state = carry_state
         self.reset_probability = reset_probability
+        self.vary_length = vary_length
 
     @property
     def history(self) -> int:
         """Steps before the window that a batch runs again."""
         assert self.length is not None and self.horizon is not None
         return self.horizon - self.length
+
+    def refuse_for_sequences_that_end(self, why: str, carry_state: bool = True) -> None:
+        """What means something on a stream only is not to be set.
+
+        Args:
+            why: what there is instead of a stream, as "a text is read as a whole".
+            carry_state: whether that is one of these.
+
+        Raises:
+            UsageError: one is set.
+        """
+        found = {
+            "truncation.carry_state=false": carry_state and not self.carry_state,
+            "truncation.reset_probability": self.reset_probability,
+            "truncation.vary_length=true": self.vary_length,
+        }
+        if any(found.values()):
+            raise UsageError(f"{' and '.join(name for name in found if found[name])}: for streams only; {why}")
 
 
 def run_window(

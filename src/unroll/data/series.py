@@ -414,7 +414,8 @@ class SeriesData(Data):
         assert self.truncation.length is not None
         train = self.table[: self._read[1][0].borders[0]]
         length, history = self.truncation.length, self.truncation.history
-        return SeriesLanes(train, self.layout, self.batch_size, length, history, self.rank, self.world_size)
+        vary = self._seed if self.truncation.vary_length else None
+        return SeriesLanes(train, self.layout, self.batch_size, length, history, self.rank, self.world_size, vary)
 
     def eval_dataloader(self, splits: str) -> WindowBatches:
         """Several splits are scored together, in the order of time."""

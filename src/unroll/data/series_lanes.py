@@ -23,6 +23,7 @@ class Piece(NamedTuple):
         first_lane: the number of the first lane here among the lanes of all devices.
         lanes: how many lanes all devices have together.
         share: the weight of this process's mean in that over all processes: alike, since all have as many lanes.
+        rate: its length as a share of the usual one.
     """
 
     targets: Tensor
@@ -35,6 +36,7 @@ class Piece(NamedTuple):
     first_lane: int = 0
     lanes: int = 1
     share: float = 1.0
+    rate: float = 1.0
 
     @property
     def lanes_here(self) -> int:
@@ -53,13 +55,21 @@ class SeriesLanes(Lanes):
     Args:
         table: (steps, columns) of float32: that part.
         layout: of its columns.
-        lanes, length, history, rank, world_size: see `Lanes`.
+        lanes, length, history, rank, world_size, vary: see `Lanes`.
     """
 
     def __init__(
-        self, table: Tensor, layout: Layout, lanes: int, length: int, history: int, rank: int, world_size: int
+        self,
+        table: Tensor,
+        layout: Layout,
+        lanes: int,
+        length: int,
+        history: int,
+        rank: int,
+        world_size: int,
+        vary: int | None = None,
     ) -> None:
-        super().__init__(len(table), lanes, length, history, True, rank, world_size)
+        super().__init__(len(table), lanes, length, history, True, rank, world_size, vary)
         self.table = table
         self.layout = layout
 
@@ -67,5 +77,12 @@ class SeriesLanes(Lanes):
         block = torch.stack([self.table[start + begin : start + end + 1] for start, _ in self.bounds], dim=1)
         rows = torch.arange(self.first_lane, self.first_lane + len(self.bounds))
         return Piece(
-            *self.layout.split(block), rows, end - position, advance, position == 0, self.first_lane, self.lanes
+            *self.layout.split(block),
+            rows,
+            scored=end - position,
+            advance=advance,
+            begins=position == 0,
+            first_lane=self.first_lane,
+            lanes=self.lanes,
+            rate=(end - position) / self.length,
         )

@@ -34,6 +34,7 @@ class Window(NamedTuple):
         first_lane: the number of the first lane here among the lanes of all devices.
         lanes: how many lanes all devices have together.
         share: the weight of this process's mean in that over all processes: alike, since all have as many lanes.
+        rate: its length as a share of the usual one.
     """
 
     tokens: Tensor
@@ -43,6 +44,7 @@ class Window(NamedTuple):
     first_lane: int
     lanes: int
     share: float = 1.0
+    rate: float = 1.0
 
     @property
     def lanes_here(self) -> int:
@@ -61,7 +63,7 @@ class TextLanes(Lanes):
 
     Args:
         tokens: (length,), the text; a memory map is read only where a window needs it.
-        lanes, length, history, drop_tail, rank, world_size: see `Lanes`.
+        lanes, length, history, drop_tail, rank, world_size, vary: see `Lanes`.
     """
 
     def __init__(
@@ -73,8 +75,9 @@ class TextLanes(Lanes):
         drop_tail: bool = False,
         rank: int = 0,
         world_size: int = 1,
+        vary: int | None = None,
     ) -> None:
-        super().__init__(len(tokens), lanes, length, history, drop_tail, rank, world_size)
+        super().__init__(len(tokens), lanes, length, history, drop_tail, rank, world_size, vary)
         self.tokens = tokens
 
     def __iter__(self) -> Iterator[Window]:
@@ -98,6 +101,7 @@ class TextLanes(Lanes):
             begins=position == 0,
             first_lane=self.first_lane,
             lanes=self.lanes,
+            rate=(end - position) / self.length,
         )
 
 
@@ -146,6 +150,7 @@ class TextStream(Data):
         self.cache_dir = Path(cache_dir)
         self.eval_lanes = eval_lanes
         self.eval_window = eval_window
+        self._seed = torch.initial_seed() % 2**31  # the run's, the same in every process
 
     @abstractmethod
     def texts(self, split: str) -> Iterator[Chunk]:
@@ -253,6 +258,7 @@ class TextStream(Data):
             drop_tail=True,
             rank=self.rank,
             world_size=self.world_size,
+            vary=self._seed if self.truncation.vary_length else None,
         )
 
     def eval_dataloader(self, splits: str) -> TextLanes:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -82,14 +83,15 @@ class EncoderDecoder(nn.Module):
         fed = embedding_size if self.feeds else 0
         self.decoder = recurrent(input_size=embedding_size + fed, bidirectional=False)
         self.decoder.is_stepped = self.feeds
-        width = self.decoder.hidden_size
-        self.encoder = recurrent(input_size=embedding_size, hidden_size=encoder_hidden_size or width)
+        width = self.decoder.output_size
+        encoder = partial(recurrent, input_size=embedding_size, top_size=None)
+        self.encoder = encoder(hidden_size=encoder_hidden_size or width)
         if self.encoder.bidirectional and encoder_hidden_size is None:
             if width % 2:
                 raise UsageError(
-                    f"model.hidden_size={width}: is odd, and a bidirectional encoder has half in a direction"
+                    f"model.hidden_size={width} (or top_size): is odd, and a bidirectional encoder has half in a direction"
                 )
-            self.encoder = recurrent(input_size=embedding_size, hidden_size=width // 2)
+            self.encoder = encoder(hidden_size=width // 2)
         self.bridge = Bridge(self.encoder, self.decoder)
         self.attention: Attention | None = None
         if attention != "none":

@@ -80,7 +80,7 @@ class PointerGenerator(EncoderDecoder):
             horizon,
         )
         self.decoder.is_stepped = True
-        width = self.decoder.hidden_size
+        width = self.decoder.output_size
         self.copies = copy
         if copy:
             self.gate = nn.Linear(width + self.encoder.output_size + embedding_size, 1)

@@ -77,7 +77,7 @@ class SeqToSeq(nn.Module):
         if tie_weights:
             if self.embedding is None or embedding_size != self.recurrent.output_size:
                 raise UsageError(
-                    f"task.tie_weights=true needs task.embedding_size equal to model.hidden_size: "
+                    "task.tie_weights=true needs task.embedding_size equal to model.hidden_size, or model.top_size: "
                     f"they are {embedding_size} and {self.recurrent.output_size}"
                 )
             self.output.weight = self.embedding.weight

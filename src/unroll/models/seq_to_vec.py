@@ -100,7 +100,7 @@ class SeqToVec(nn.Module):
         return self.pool(y, lengths)[0]
 
     def _last(self, y: Tensor, lengths: Tensor | None) -> Tensor:
-        size = self.recurrent.hidden_size
+        size = self.recurrent.top_size
         ends = y[-1] if lengths is None else y[lengths - 1, torch.arange(y.shape[1], device=y.device)]
         return torch.cat([ends[:, :size], y[0, :, size:]], dim=-1) if self.recurrent.bidirectional else ends
 

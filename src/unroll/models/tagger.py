@@ -73,6 +73,7 @@ class Tagger(nn.Module):
                 hidden_size=character_hidden_size,
                 num_layers=1,
                 bidirectional=True,
+                top_size=None,
             )
             width += self.letters.output_size
         self.recurrent = recurrent(input_size=width)
@@ -133,7 +134,7 @@ class Tagger(nn.Module):
     def _spelled(self, letters: Recurrent, spellings: Tensor, lengths: Tensor | None) -> Tensor:
         """c_w, (different, width)."""
         y, _ = letters(self.character_embedding(spellings), None, lengths, keep_state=False)
-        size = letters.hidden_size
+        size = letters.top_size
         words = torch.arange(y.shape[1], device=y.device)
         ends = y[-1] if lengths is None else y[lengths - 1, words]
         return torch.cat([ends[:, :size], y[0, :, size:]], dim=-1)
@@ -152,7 +153,7 @@ class Tagger(nn.Module):
         last = y[-1] if lengths is None else y[lengths - 1, torch.arange(y.shape[1], device=y.device)]
         if not self.recurrent.bidirectional:
             return self.output(last)[None]
-        size = self.recurrent.hidden_size
+        size = self.recurrent.top_size
         return self.output(
             torch.stack(
                 [

@@ -174,6 +174,19 @@ class Task(GuardedGradients):
             return reset(self._train_state, rows.repeat_interleave(self._rows(self._train_state) // len(rows)))
         return self._train_state
 
+    # Where windows differ in length the rate follows it, for this one update (Merity et al. 2017, section 4.1).
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        if self.truncation.vary_length:
+            for group in optimizer.param_groups:
+                group["lr"] *= self.trained_on.rate
+
+    def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
+        rates = [group["lr"] for group in optimizer.param_groups]
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         self._evaluation_step(batch)
 

@@ -22,7 +22,6 @@ from unroll.data.subwords import BEGIN, END, UNWRITTEN, decode
 from unroll.data.tokenizing import PAD
 from unroll.decoding import Hypothesis, beam_search
 from unroll.describing import add_describing_arguments, describe_stream
-from unroll.errors import UsageError
 from unroll.insight.captions import Captions, draw_sheet
 from unroll.insight.difficulty import draw_difficulty, group_by_difficulty, write_difficulty
 from unroll.insight.reading import Reading, cut_by_tokens, enough
@@ -86,10 +85,7 @@ class Captioning(Task):
         baseline: bool,
     ) -> None:
         super().__init__(optimizer, schedule, truncation)
-        if not truncation.carry_state or truncation.reset_probability:
-            raise UsageError(
-                "truncation.carry_state=false and truncation.reset_probability are for streams; a caption is read as a whole"
-            )
+        truncation.refuse_for_sequences_that_end("a caption is read as a whole")
         self.spec = spec
         self.label_smoothing = label_smoothing
         self.beam_size = beam_size

@@ -100,11 +100,8 @@ class Forecasting(Task):
                     "truncation.carry_state=false: a forecast of a stream (data.stream=true) goes on from the state that was "
                     "carried"
                 )
-        elif not truncation.carry_state or truncation.reset_probability:
-            raise UsageError(
-                "truncation.carry_state=false and truncation.reset_probability are for streams "
-                "(data.stream=true); a window is read as a whole"
-            )
+        else:
+            truncation.refuse_for_sequences_that_end("a window is read as a whole; data.stream=true makes a stream")
         if output == "negative_binomial" and normalization not in ("none", "mean"):
             raise UsageError(
                 f"task.normalization={normalization}: counts can be divided, but not moved: take mean or none for "

@@ -17,7 +17,7 @@ from torchmetrics import SumMetric
 
 from unroll.data.base import Data
 from unroll.data.memory import EXACT, Drawn, MemoryBatch, MemoryBatches, MemoryData, MemorySpec, side_by_side
-from unroll.errors import UsageError, UserError
+from unroll.errors import UserError
 from unroll.insight.difficulty import Difficulty, draw_difficulty, write_difficulty
 from unroll.insight.reading import Reading, enough
 from unroll.models.seq_to_end import SeqToEnd
@@ -67,8 +67,7 @@ class Memory(Task):
         embedding_size: PositiveInt,
     ) -> None:
         super().__init__(optimizer, schedule, truncation)
-        if truncation.reset_probability:
-            raise UsageError("truncation.reset_probability is for streams; these sequences end")
+        truncation.refuse_for_sequences_that_end("these sequences end", carry_state=False)
         self.spec = spec
         self.model = SeqToEnd(
             len(spec.symbols),

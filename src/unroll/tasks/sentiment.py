@@ -103,10 +103,7 @@ class Sentiment(Task):
             raise UsageError(
                 f"task.class_weights has {len(class_weights)} numbers for {classes} classes: {', '.join(spec.labels)}"
             )
-        if not truncation.carry_state or truncation.reset_probability:
-            raise UsageError(
-                "truncation.carry_state=false and truncation.reset_probability are for streams; a text is read as a whole"
-            )
+        truncation.refuse_for_sequences_that_end("a text is read as a whole")
         self.ragged = truncation.horizon is not None
         self.spec = spec
         self.label_smoothing = label_smoothing

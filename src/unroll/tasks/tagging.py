@@ -22,7 +22,6 @@ from unroll.data.tagged_spec import TaggedTextSpec
 from unroll.data.tagged_text import TaggedText
 from unroll.data.vectors import start_from
 from unroll.entities import Entity, entities, may_begin, may_follow, single_words
-from unroll.errors import UsageError
 from unroll.insight.reading import Reading, enough
 from unroll.insight.tags import TagAnswers, most_frequent_tags, report_tags
 from unroll.marking import add_marking_arguments, mark_stream
@@ -94,10 +93,7 @@ class Tagging(Task):
         baseline: bool,
     ) -> None:
         super().__init__(optimizer, schedule, truncation)
-        if not truncation.carry_state or truncation.reset_probability:
-            raise UsageError(
-                "truncation.carry_state=false and truncation.reset_probability are for streams; a sentence is read as a whole"
-            )
+        truncation.refuse_for_sequences_that_end("a sentence is read as a whole")
         self.ragged = truncation.horizon is not None
         self.spec = spec
         self.vectors = vectors

@@ -20,7 +20,6 @@ from unroll.data.parallel_text import PairBatch, ParallelText, ParallelTextSpec,
 from unroll.data.subwords import BEGIN, END, UNWRITTEN, decode, words_of
 from unroll.data.tokenizing import PAD, encode
 from unroll.decoding import Hypothesis, beam_search, sample
-from unroll.errors import UsageError
 from unroll.insight.alignments import Alignment, by_words, draw_alignments
 from unroll.insight.difficulty import draw_difficulty, group_by_difficulty, write_difficulty
 from unroll.insight.reading import Reading, cut_by_tokens, enough
@@ -93,10 +92,7 @@ class TextToText(Task):
         max_output_extra: int,
     ) -> None:
         super().__init__(optimizer, schedule, truncation)
-        if not truncation.carry_state or truncation.reset_probability:
-            raise UsageError(
-                "truncation.carry_state=false and truncation.reset_probability are for streams; a text is read as a whole"
-            )
+        truncation.refuse_for_sequences_that_end("a text is read as a whole")
         self.spec = spec
         self.label_smoothing = label_smoothing
         self.beam_size = beam_size

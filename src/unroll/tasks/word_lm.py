@@ -54,7 +54,7 @@ class WordLM(LanguageModel):
         optimizer, schedule, truncation: see `Task`.
         embedding_size, freeze_embedding, tie_weights, input_dropout, output_dropout, embedding_dropout: see `SeqToSeq`.
         activation_penalty: weight of the mean square of the top layer's output, after dropout, in the training loss (AR;
-            Merity et al. 2017, section 4.3).
+            Merity et al. 2017, section 4.6).
         change_penalty: weight of the mean square of what that output, before dropout, changes from step to step (TAR).
         cache_size: in evaluation, how many of the words just read may come again by what they came after; 0: none. See
             `unroll.cache.Cache`, for these three.
