@@ -253,7 +253,7 @@ class TestHubLayout:
         assert text_of(data, "train").startswith("aer_banknote_berlitz_")
 
     def test_another_column_is_answered_with_those_there_are(self, tmp_path):
-        with pytest.raises(UserError, match=r"no column body; set data\.column to one of: text"):
+        with pytest.raises(UserError, match=r"no column body; name another by data\.column: Valid: text"):
             stream(tmp_path, "data=state_union", f"data.path={SHARED}/state_union", "data.column=body")
 
 

@@ -5,7 +5,65 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from unroll.data.base import SPLITS, Data
 from unroll.errors import UserError, did_you_mean
+
+
+class OnHub(Data):
+    """Data that lies on the Hub, or in a local folder in the same layout: a first base, beside the format's.
+
+    Args:
+        hub_id: name on the Hub; null where only a local folder will do.
+        revision: commit of the Hub's repository; null for the newest.
+        config_name: the dataset's configuration; null for its default.
+        path: a local folder in the Hub's layout, read in place of the Hub.
+        **of_format: see the format.
+    """
+
+    instead: str
+    """What works without a network, for messages."""
+
+    def __init__(
+        self, hub_id: str | None, revision: str | None, config_name: str | None, path: str | None, **of_format: Any
+    ) -> None:
+        super().__init__(**of_format)
+        self.hub_id = hub_id
+        self.revision = revision
+        self.config_name = config_name
+        self.path = path
+
+    @property
+    def source(self) -> str:
+        return self.path or str(self.hub_id)
+
+    def load(
+        self,
+        needed: Collection[str] = ("train",),
+        preferred: Sequence[str] = (),
+        config_name: str | None = None,
+    ) -> dict[str, Any]:
+        """The splits that there are of ours, in our order, as `datasets.Dataset`s; see `load_splits`."""
+        path = Path(self.path) if self.path else None
+        config_name = config_name or self.config_name
+        splits = load_splits(self.hub_id, self.revision, config_name, path, needed, self.instead, preferred)
+        return {split: splits[split] for split in SPLITS if split in splits}
+
+
+def check_column(rows: Any, key: str, column: str, source: str) -> None:
+    """Is there such a column?
+
+    Args:
+        rows: of a split.
+        key: the option that names it.
+        column: its name.
+        source: the split's.
+
+    Raises:
+        UserError: there is none.
+    """
+    if column not in rows.column_names:
+        valid = did_you_mean(column, rows.column_names)
+        raise UserError(f"{source}: there is no column {column}; name another by {key}: {valid}")
 
 
 def load_splits(

@@ -1,75 +1,49 @@
 """Pictures with captions from the Hugging Face Hub, or from a local folder in the same layout."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field, PositiveInt
 
-from unroll.data.base import SPLITS
 from unroll.data.captioned_images import CaptionedImages, Pictures
-from unroll.data.hub import load_splits
+from unroll.data.hub import OnHub, check_column
 from unroll.data.picture_files import as_array, readable
-from unroll.errors import UserError, did_you_mean
+from unroll.errors import UserError
 
 
-class HubCaptionedImages(CaptionedImages):
+class HubCaptionedImages(OnHub, CaptionedImages):
     """The rows of a dataset with a column of pictures and one or several of captions.
 
     Args:
-        hub_id: name on the Hub; null where only a local folder will do.
-        revision: commit of the Hub's repository; null for the newest.
-        config_name: the dataset's configuration; null for its default.
-        path: a local folder in the Hub's layout, read in place of the Hub.
         image: the pictures' column.
         captions: the captions' columns.
         image_size: pixels a side to which pictures are brought.
-        **captioned: see `CaptionedImages`.
+        **others: see `OnHub` and `CaptionedImages`.
     """
+
+    instead = "data=shapes or data=captioned_files"
 
     def __init__(
         self,
-        hub_id: str | None,
-        revision: str | None,
-        config_name: str | None,
-        path: str | None,
         image: str,
         captions: Annotated[list[str], Field(min_length=1)],
         image_size: PositiveInt,
-        **captioned: Any,
+        **others: Any,
     ) -> None:
-        super().__init__(**captioned)
-        self.hub_id = hub_id
-        self.revision = revision
-        self.config_name = config_name
-        self.path = path
+        super().__init__(**others)
         self.image = image
         self.captions = captions
         self.image_size = image_size
         self._loaded: dict[str, Any] = {}
 
-    @property
-    def source(self) -> str:
-        return self.path or str(self.hub_id)
-
     def read(self) -> dict[str, Pictures]:
-        splits = load_splits(
-            self.hub_id,
-            self.revision,
-            self.config_name,
-            Path(self.path) if self.path else None,
-            needed=("train",),
-            offline="data=shapes or data=captioned_files",
-        )
-        self._loaded = {split: splits[split] for split in SPLITS if split in splits}
+        self._loaded = self.load()
         return {split: self._read(split, rows) for split, rows in self._loaded.items()}
 
     def _read(self, split: str, rows: Any) -> Pictures:
         source = f"{self.source}, {split}"
         for key, column in (("data.image", self.image), *(("data.captions", name) for name in self.captions)):
-            if column not in rows.column_names:
-                valid = did_you_mean(column, rows.column_names)
-                raise UserError(f"{source}: there is no column {column}; name another by {key}: {valid}")
+            check_column(rows, key, column, source)
         wanted = []
         for number, row in enumerate(zip(*(rows[name] for name in self.captions), strict=True), 1):
             for caption in row:

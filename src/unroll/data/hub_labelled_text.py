@@ -1,79 +1,45 @@
 """Labelled texts from the Hugging Face Hub, or from a local folder in the same layout."""
 
-from pathlib import Path
 from typing import Any
 
-from unroll.data.base import SPLITS
-from unroll.data.hub import class_names, load_splits
+from unroll.data.hub import OnHub, check_column, class_names
 from unroll.data.labelled_text import Examples, LabelledText
-from unroll.errors import UserError, did_you_mean
+from unroll.errors import UserError
 
 _UNLABELLED = -1  # what the Hub writes where labels are kept secret
 
 
-class HubLabelledText(LabelledText):
+class HubLabelledText(OnHub, LabelledText):
     """The rows of a dataset with a column of texts and one of classes.
 
     Classes are told by their names, so that splits that number them differently are read alike.
 
     Args:
-        hub_id: name on the Hub; null where only a local folder will do.
-        revision: commit of the Hub's repository; null for the newest.
-        config_name: the dataset's configuration; null for its default.
         test_config_name: another configuration that the test split is taken from.
-        path: a local folder in the Hub's layout, read in place of the Hub.
         text: the texts' column.
         label: the labels' column.
-        **labelled: see `LabelledText`.
+        **others: see `OnHub` and `LabelledText`.
     """
 
-    def __init__(
-        self,
-        hub_id: str | None,
-        revision: str | None,
-        config_name: str | None,
-        test_config_name: str | None,
-        path: str | None,
-        text: str,
-        label: str,
-        **labelled: Any,
-    ) -> None:
-        super().__init__(**labelled)
-        self.hub_id = hub_id
-        self.revision = revision
-        self.config_name = config_name
+    instead = "data=reviews or data=labelled_files"
+
+    def __init__(self, test_config_name: str | None, text: str, label: str, **others: Any) -> None:
+        super().__init__(**others)
         self.test_config_name = test_config_name
-        self.path = path
         self.text = text
         self.label = label
 
-    @property
-    def source(self) -> str:
-        return self.path or str(self.hub_id)
-
     def read(self) -> dict[str, Examples]:
-        splits = dict(self._load(self.config_name, "train"))
+        splits = self.load()
         if self.test_config_name is not None:
-            splits["test"] = self._load(self.test_config_name, "test")["test"]
-        read = {split: self._read(split, splits[split]) for split in SPLITS if split in splits}
+            splits["test"] = self.load(("test",), config_name=self.test_config_name)["test"]
+        read = {split: self._read(split, rows) for split, rows in splits.items()}
         return {split: examples for split, examples in read.items() if examples is not None}
-
-    def _load(self, config_name: str | None, needed: str) -> Any:
-        return load_splits(
-            self.hub_id,
-            self.revision,
-            config_name,
-            Path(self.path) if self.path else None,
-            needed=(needed,),
-            offline="data=reviews or data=labelled_files",
-        )
 
     def _read(self, split: str, rows: Any) -> Examples | None:
         source = f"{self.source}, {split}"
         for key, column in (("data.text", self.text), ("data.label", self.label)):
-            if column not in rows.column_names:
-                valid = did_you_mean(column, rows.column_names)
-                raise UserError(f"{source}: there is no column {column}; name another by {key}: {valid}")
+            check_column(rows, key, column, source)
         values = rows[self.label][:]
         names = getattr(rows.features[self.label], "names", None)
         if names is not None:

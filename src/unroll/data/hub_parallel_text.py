@@ -1,53 +1,28 @@
 """Translations from the Hugging Face Hub, or from a local folder in the same layout."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from unroll.data.base import SPLITS
-from unroll.data.hub import load_splits
+from unroll.data.hub import OnHub
 from unroll.data.parallel_text import Pairs, ParallelText
 from unroll.errors import UserError, did_you_mean
 
 _NESTED = "translation"  # the column in which the Hub's own format keeps all languages of a row
 
 
-class HubParallelText(ParallelText):
+class HubParallelText(OnHub, ParallelText):
     """The rows of a dataset with a column a language, or with one column `translation` that has them all.
 
     Args:
-        hub_id: name on the Hub; null where only a local folder will do.
-        revision: commit of the Hub's repository; null for the newest.
-        config_name: the dataset's configuration; null for its default.
-        path: a local folder in the Hub's layout, read in place of the Hub.
-        **parallel: see `ParallelText`; its languages are the names of the columns.
+        **others: see `OnHub` and `ParallelText`, whose languages are the names of the columns.
     """
 
-    def __init__(
-        self, hub_id: str | None, revision: str | None, config_name: str | None, path: str | None, **parallel: Any
-    ) -> None:
-        super().__init__(**parallel)
-        self.hub_id = hub_id
-        self.revision = revision
-        self.config_name = config_name
-        self.path = path
-
-    @property
-    def source(self) -> str:
-        return self.path or str(self.hub_id)
+    instead = "data=phrasebook or data=parallel_files"
 
     def read(self) -> dict[str, Pairs]:
         if self.source_lang == self.target_lang:
             raise UserError(f"data.source_lang and data.target_lang are the same, {self.source_lang}")
-        splits = load_splits(
-            self.hub_id,
-            self.revision,
-            self.config_name,
-            Path(self.path) if self.path else None,
-            needed=("train",),
-            offline="data=phrasebook or data=parallel_files",
-        )
-        return {split: self._read(split, splits[split]) for split in SPLITS if split in splits}
+        return {split: self._read(split, rows) for split, rows in self.load().items()}
 
     def _read(self, split: str, rows: Any) -> Pairs:
         source = f"{self.source}, {split}"

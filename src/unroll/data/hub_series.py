@@ -1,67 +1,38 @@
 """Series from the Hugging Face Hub, or from a local folder in the same layout."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from unroll.data.base import SPLITS
 from unroll.data.grid_series import RawSeries
-from unroll.data.hub import load_splits
+from unroll.data.hub import OnHub
 from unroll.data.series import SeriesData
 from unroll.data.series_spec import Columns
 from unroll.data.time_grid import parse_times
 from unroll.errors import UserError, did_you_mean
 
 
-class HubSeries(SeriesData):
+class HubSeries(OnHub, SeriesData):
     """The rows of a dataset with a column of times and one or more of numbers: one series.
 
     A dataset in three splits is one series, cut where they meet; one with train only is cut by `sizes`.
 
     Args:
-        hub_id: name on the Hub; null where only a local folder will do.
-        revision: commit of the Hub's repository; null for the newest.
-        config_name: the dataset's configuration; null: the first of `preferred` that it has, else its default.
-        preferred: see there.
-        path: a local folder in the Hub's layout, read in place of the Hub.
+        preferred: without a config_name the first of these that the dataset has is read.
         time: the times' column.
-        **series_data: see `SeriesData`.
+        **others: see `OnHub` and `SeriesData`.
     """
 
-    def __init__(
-        self,
-        hub_id: str | None,
-        revision: str | None,
-        config_name: str | None,
-        preferred: list[str],
-        path: str | None,
-        time: str,
-        **series_data: Any,
-    ) -> None:
-        super().__init__(**series_data)
-        self.hub_id = hub_id
-        self.revision = revision
-        self.config_name = config_name
+    instead = "data=load_curve or data=series_files"
+
+    def __init__(self, preferred: list[str], time: str, **others: Any) -> None:
+        super().__init__(**others)
         self.preferred = preferred
-        self.path = path
         self.time = time
 
-    @property
-    def source(self) -> str:
-        return self.path or str(self.hub_id)
-
     def read(self) -> tuple[Columns, list[RawSeries]]:
-        splits = load_splits(
-            self.hub_id,
-            self.revision,
-            self.config_name,
-            Path(self.path) if self.path else None,
-            needed=("train",),
-            offline="data=load_curve or data=series_files",
-            preferred=self.preferred,
-        )
-        parts = [splits[split] for split in SPLITS if split in splits]
+        parts = list(self.load(preferred=self.preferred).values())
         names = parts[0].column_names
         target = self.target
         if target is None:
