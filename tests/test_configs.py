@@ -21,7 +21,7 @@ OPTIONS = [(group, option) for group, options in groups().items() for option in 
 # What has no default because only a user can know it.
 NEEDED = {("data", "text_files"): ["data.path=x.txt"], ("data", "enwik8"): ["data.path=x"]}
 NEEDED[("data", "labelled_files")] = NEEDED[("data", "series_files")] = ["data.path=x.csv"]
-NEEDED[("data", "captioned_files")] = ["data.path=x.csv"]
+NEEDED[("data", "captioned_files")] = NEEDED[("data", "summary_files")] = ["data.path=x.csv"]
 NEEDED[("data", "tagged_files")] = ["data.path=x.conll"]
 NEEDED[("data", "ud_ewt")] = NEEDED[("experiment", "ud_ewt_pos")] = ["data.folder=x"]
 

@@ -69,7 +69,10 @@ def texts_of(options: argparse.Namespace) -> Iterator[str]:
     """
     for number, text in enumerate(_read(options), start=1):
         if not is_unicode(text):
-            raise UserError(f"text {number}: has half a character (a lone surrogate), or is not {options.encoding}")
+            source = f"{options.input}, " if options.input else ""
+            raise UserError(
+                f"{source}text {number}: has half a character (a lone surrogate), or is not {options.encoding}"
+            )
         yield text
 
 

@@ -17,7 +17,7 @@ class HubParallelText(OnHub, ParallelText):
         **others: see `OnHub` and `ParallelText`, whose languages are the names of the columns.
     """
 
-    instead = "data=phrasebook or data=parallel_files"
+    instead = "data=phrasebook, reports, parallel_files or summary_files"
 
     def read(self) -> dict[str, Pairs]:
         if self.source_lang == self.target_lang:

@@ -238,7 +238,7 @@ class ParallelText(RowData[Pairs]):
             tokenizer = fit_subwords(texts, self.unit, self.vocab_size, self.min_count, self.lowercase)
             if tokenizer.get_vocab_size() <= len(UNWRITTEN) + 1:
                 raise UserError(
-                    f"{train.source}: no token of train occurs data.min_count={self.min_count} times: lower it"
+                    f"{self.source}: no token of train occurs data.min_count={self.min_count} times: lower it"
                 )
             written.append(tokenizer.to_str())
         return ParallelTextSpec(written[0], written[-1], self.source_lang, self.target_lang)
@@ -298,7 +298,7 @@ class ParallelText(RowData[Pairs]):
             fits &= np.maximum(source / target, target / source) <= self.max_ratio
         if not fits.any():
             raise UserError(
-                f"{self.pairs['train'].source}: no training pair is within data.max_length={self.max_length} tokens and "
+                f"{self.source}: no training pair is within data.max_length={self.max_length} tokens and "
                 f"data.max_ratio={self.max_ratio}: raise them"
             )
         return np.flatnonzero(fits)

@@ -44,7 +44,7 @@ class Rewritten(ABC):
     @property
     @abstractmethod
     def by_sentence(self) -> np.ndarray:
-        """(count,): the score of each, 0 to 100."""
+        """(count,): the score of each."""
 
     @property
     def exact_match(self) -> float:
@@ -70,7 +70,7 @@ def examples(written: Rewritten, sources: Sequence[str], count: int) -> list[lis
     chosen = order if len(order) <= 2 * count else np.concatenate([order[:count], order[-count:]])
     return [
         [
-            round(float(written.by_sentence[row]), 1),
+            float(f"{written.by_sentence[row]:.3g}"),
             sources[row],
             written.references[row],
             written.hypotheses[row],

@@ -178,4 +178,5 @@ class PointerGenerator(EncoderDecoder):
 
 
 def _log(p: Tensor) -> Tensor:
-    return p.clamp(min=torch.finfo(p.dtype).tiny).log()
+    """log p; its gradient at 0, where there is none, is 0."""
+    return torch.where(p > 0, p.clamp(min=torch.finfo(p.dtype).tiny).log(), -torch.inf)

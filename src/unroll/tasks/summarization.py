@@ -33,6 +33,7 @@ class Summarization(TextToText):
             `PointerGenerator`.
         coverage_weight: of the coverage loss in training: how much of what the attention looks at it has looked at before.
         beam_size, validation_beam_size, length_penalty, max_output_ratio, max_output_extra: see `TextToText`.
+        max_output: tokens of a summary at most, however long its text is.
         baseline: whether the first sentence is put into the same table.
 
     Raises:
@@ -62,6 +63,7 @@ class Summarization(TextToText):
         length_penalty: Annotated[float, Field(ge=0, le=10)],
         max_output_ratio: Annotated[float, Field(ge=0, le=100)],
         max_output_extra: NonNegativeInt,
+        max_output: PositiveInt,
         baseline: bool,
     ) -> None:
         super().__init__(
@@ -77,7 +79,8 @@ class Summarization(TextToText):
             max_output_extra,
         )
         if not spec.joint:
-            raise UsageError("data.joint=false: what is copied has to be a token of both sides; take true")
+            raise UsageError("data.joint=false: both sides share an embedding, and what is copied; take true")
+        self.max_output = max_output
         self.coverage_weight = coverage_weight if coverage else 0.0
         self.baseline = baseline
         self.model = PointerGenerator(
@@ -92,6 +95,15 @@ class Summarization(TextToText):
             output_dropout,
             truncation.horizon,
         )
+
+    def begin(self, data: Data) -> list[str]:
+        told = super().begin(data)
+        if self.model.copies and cast(ParallelText, data).unit == "words":
+            told.append("note: an unknown word has no token that could be copied; data.unit=bpe has pieces of any word")
+        return told
+
+    def _max_lengths(self, lengths: Tensor) -> Tensor:
+        return super()._max_lengths(lengths).clamp(max=self.max_output + 1)
 
     def judged(self, hypotheses: Sequence[str], references: Sequence[str]) -> Summaries:
         return Summaries(hypotheses, references)
