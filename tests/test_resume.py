@@ -53,9 +53,8 @@ def rows(folder: Path) -> list[dict[str, str]]:
 def assert_same_run(folder: Path, reference: Path) -> None:
     ours, theirs = (read_checkpoint(path / "checkpoints/last.ckpt") for path in (folder, reference))
     assert ours["global_step"] == theirs["global_step"]
-    for kind in {"state_dict", "current_model_state"} & theirs.keys():
-        for name, weight in theirs[kind].items():
-            assert torch.equal(ours[kind][name], weight), name
+    for name, weight in theirs["state_dict"].items():
+        assert torch.equal(ours["state_dict"][name], weight), name
     assert rows(folder) == rows(reference)
     samples = sorted(path.name for path in (reference / "samples").iterdir())
     assert sorted(path.name for path in (folder / "samples").iterdir()) == samples
@@ -63,12 +62,8 @@ def assert_same_run(folder: Path, reference: Path) -> None:
         assert (folder / "samples" / name).read_text() == (reference / "samples" / name).read_text()
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_killed_twice_and_resumed_is_bit_identical(tmp_path, text, accumulate):
-    overrides = [*RUN, f"data.path={text}", f"trainer.accumulate_grad_batches={accumulate}"]
-    overrides.append(f"data.cache_dir={tmp_path}/cache")
-    if accumulate == 2:
-        overrides += ["callbacks=averaging", "callbacks.averaging.patience=0", "optimizer.lr=0.03"]
+def test_killed_twice_and_resumed_is_bit_identical(tmp_path, text):
+    overrides = [*RUN, f"data.path={text}", "trainer.accumulate_grad_batches=2", f"data.cache_dir={tmp_path}/cache"]
     folder, reference = tmp_path / "killed", tmp_path / "whole"
     for path in (folder, reference):
         composed(*overrides, folder=path)
@@ -76,7 +71,7 @@ def test_killed_twice_and_resumed_is_bit_identical(tmp_path, text, accumulate):
     assert whole.wait(timeout=300) == 0, whole.stdout.read()
     whole.stdout.close()
 
-    chance = random.Random(accumulate)
+    chance = random.Random(2)
     for kill_at in sorted(chance.sample(range(10, 190), 2)):
         job = start(folder)
         metrics = folder / "metrics.csv"

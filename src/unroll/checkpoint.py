@@ -1,17 +1,20 @@
 """Checkpoints that are whole, that can be moved, and that run nothing when they are read."""
 
 import pickle
+import signal
 import zipfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import lightning
 import torch
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.trainer.states import TrainerFn
 from pydantic import PositiveInt
 
 from unroll.errors import UserError
+from unroll.stopping import Stopped, StopRequest
 from unroll.writing import written_whole
 
 FOLDER = "checkpoints"
@@ -90,6 +93,9 @@ class LastCheckpoint(Checkpoint):
     Saved between updates only, never within accumulated batches. Where a validation follows an update, it is saved after
     that: Lightning, resuming from the moment before a validation, would leave it out.
 
+    A signal that asks for the end (Ctrl-C, SIGTERM, SIGUSR1) is heard there too: the run is saved, and `Stopped`. Of several
+    processes all end at the same update: they ask one another at every row of the log.
+
     Args:
         every_n_steps: updates between two savings; what is lost at most.
     """
@@ -98,27 +104,52 @@ class LastCheckpoint(Checkpoint):
         self.every_n_steps = every_n_steps
         self._saved = 0
         self._after_validation = False
+        self._request = StopRequest()
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._request.listen()
 
     def on_train_batch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         loop = trainer.fit_loop
+        if loop._should_accumulate():
+            return
+        asked = self._asked(trainer)
         # At the end of the budget too: once training has ended, Lightning takes a half epoch for a whole one.
         ends = trainer.global_step == trainer.max_steps or trainer.should_stop
-        if loop._should_accumulate() or (trainer.global_step % self.every_n_steps and not ends):
+        if trainer.global_step % self.every_n_steps and not ends and not asked:
             return
         assert loop._data_fetcher is not None
         self._after_validation = loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
         if not self._after_validation:
             self._save(trainer)
+            if asked:
+                self._stop(trainer)
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        if self._after_validation:
+        asked = trainer.state.fn == TrainerFn.FITTING and self._asked(trainer)
+        if self._after_validation or asked:
             self._after_validation = False
             self._save(trainer)
+            if asked:
+                self._stop(trainer)
 
     def on_train_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._save(trainer)
+
+    def _asked(self, trainer: lightning.Trainer) -> bool:
+        asked = self._request.number is not None
+        if trainer.world_size == 1:
+            return asked
+        # Waits for the device and for the others: as often as the log does.
+        if trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]  # set by a connector
+            return False
+        return trainer.strategy.reduce_boolean_decision(asked, all=False)
+
+    def _stop(self, trainer: lightning.Trainer) -> NoReturn:
+        number = self._request.number or signal.SIGTERM  # another process was asked
+        raise Stopped(number, f"interrupted after step {trainer.global_step}, which is saved")
 
     def _save(self, trainer: lightning.Trainer) -> None:
         if trainer.global_step != self._saved:

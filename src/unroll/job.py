@@ -26,6 +26,7 @@ from unroll.machine import free_speed
 from unroll.metrics_csv import MetricsCSV
 from unroll.recurrent import Recurrent
 from unroll.runs import CONFIG, SUMMARY, checkpoint_path, discard, load_weights, locked, read_config
+from unroll.stopping import Stopped, stop_at_once
 from unroll.summary import budget, finish, parameters
 from unroll.tasks.base import Task
 from unroll.trainer import build_loggers, build_trainer, check_optimizer, rank
@@ -49,6 +50,7 @@ def main() -> None:
     if os.getsid(0) == os.getpid():  # as a sweep's job has it
         # What a shell ignores for a command in the background is no business of a session of its own: the sweep stops it so.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    stop_at_once()
     run(options.folder, None if options.own_config else options.trust)
 
 
@@ -82,6 +84,8 @@ def _run(config: dict[str, Any], folder: Path) -> None:
     try:
         check(config)
         data, task, trainer, training_log, described = _build(config, folder, resumed)
+    except Stopped as stopped:
+        raise Stopped(stopped.number, f"{stopped} before its first step; {_goes_on(folder)}") from None
     except (UserError, OSError) as error:
         _discard_unbegun(config, folder, fresh)
         if config["choices"]["sweep"]:
@@ -103,12 +107,15 @@ def _run(config: dict[str, Any], folder: Path) -> None:
             (folder / SUMMARY).unlink()  # of a shorter run
     trainer.loggers = [MetricsCSV(folder / "metrics.csv"), *build_loggers(config, folder)]
     finished = False
-    goes_on = f"`python train.py resume={folder}` goes on"
     try:
         trainer.fit(task, data, ckpt_path=last, weights_only=True)
         finish(config, trainer, task, data, training_log, folder)
         finished = True
     except (MisconfigurationException, ValueError, UserError) as error:
+        if isinstance(error, Stopped):
+            if not trainer.is_global_zero:  # the first process tells
+                raise SystemExit(error.exit_code) from None
+            raise Stopped(error.number, f"{error}; {_goes_on(folder)}") from None
         if training_log.begun:
             raise
         _discard_unbegun(config, folder, fresh)
@@ -116,10 +123,10 @@ def _run(config: dict[str, Any], folder: Path) -> None:
     except RuntimeError as error:
         if trainer.world_size > 1 and _tells_of_another(error):
             reason = f"another process of this run has ended, or cannot be reached any more ({one_line(error)[:120]})"
-            raise UserError(f"{reason}: {goes_on}") from None
+            raise UserError(f"{reason}: {_goes_on(folder)}") from None
         raise
     except SystemExit:  # Lightning's answer to Ctrl-C
-        raise Interrupted(f"interrupted after step {trainer.global_step}; {goes_on}") from None
+        raise Interrupted(f"interrupted after step {trainer.global_step}; {_goes_on(folder)}") from None
     finally:
         _close(trainer, finished)
 
@@ -151,6 +158,10 @@ def _build(
         metric = config["watch"]["metric"]
         raise UsageError(f"watch.metric={metric}: is not measured; {did_you_mean(metric, measured)}")
     return data, task, trainer, training_log, told
+
+
+def _goes_on(folder: Path) -> str:
+    return f"`python train.py resume={folder}` goes on"
 
 
 def _discard_unbegun(config: dict[str, Any], folder: Path, fresh: bool) -> None:

@@ -61,13 +61,16 @@ class TrainingLog(Callback):
         sums = torch.stack([self._sum, self._count])
         return sums if self._strategy is None else self._strategy.reduce(sums, reduce_op="sum")
 
+    def on_fit_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        # Not at the start of training, which there is none of where a run was killed after its last update.
+        self._csv = next((logger for logger in trainer.loggers if isinstance(logger, MetricsCSV)), None)
+        if self._csv is not None:
+            self._csv.cut(self._rows)
+
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         self._strategy = trainer.strategy
         self._sum, self._count = self._sum.to(pl_module.device), self._count.to(pl_module.device)
         self._clipped = self._clipped.to(pl_module.device)
-        self._csv = next((logger for logger in trainer.loggers if isinstance(logger, MetricsCSV)), None)
-        if self._csv is not None:
-            self._csv.cut(self._rows)
         self._sum /= trainer.world_size
         self._count /= trainer.world_size
         self._mark = time.perf_counter()

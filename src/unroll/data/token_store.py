@@ -1,12 +1,13 @@
 """A text's tokens on disk, which are mapped into memory and not read."""
 
+import fcntl
 import hashlib
 import json
 import mmap
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -73,24 +74,41 @@ class TokenStore:
         """
         folder = cache / hashlib.sha256(f"{_FORMAT} {settings} {fingerprint}".encode()).hexdigest()[:24]
         if not folder.is_dir():
-            say(f"encoding the text into {folder}")
             cache.mkdir(parents=True, exist_ok=True)
-            # Written beside its place and renamed when whole: what is killed half-way is never taken for a store.
-            unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=cache))
-            try:
-                vocabulary = fit(texts("train"))
-                vocabulary.save(unfinished / "vocabulary.json")
-                unknown = {
-                    split: _write_tokens(unfinished / f"{split}.npy", texts(split), vocabulary) for split in splits
-                }
-                (unfinished / "unknown.json").write_text(json.dumps(unknown))
-                unfinished.rename(folder)
-            except OSError:
-                if not folder.is_dir():  # else another process was first: its store is the same
-                    raise
-            finally:
-                shutil.rmtree(unfinished, ignore_errors=True)
+            with _alone(folder.with_name(f"unfinished-{folder.name}")) as unfinished:
+                if not folder.is_dir():  # else another process was first
+                    say(f"encoding the text into {folder}")
+                    vocabulary = fit(texts("train"))
+                    vocabulary.save(unfinished / "vocabulary.json")
+                    unknown = {
+                        split: _write_tokens(unfinished / f"{split}.npy", texts(split), vocabulary) for split in splits
+                    }
+                    (unfinished / "unknown.json").write_text(json.dumps(unknown))
+                    unfinished.rename(folder)
         return cls(folder)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[Path]:
+    """A folder to write in, beside its place, empty and to oneself: what is killed half-way is never taken for whole, and
+    found by who comes next. It is taken away at the end, if it has not been renamed."""
+    while True:
+        folder.mkdir(exist_ok=True)
+        with suppress(FileNotFoundError):  # another has just come to its end with it
+            held = os.open(folder, os.O_RDONLY)
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(held, fcntl.LOCK_EX)  # waits for another process
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(held), folder.stat()):
+                    break
+            os.close(held)
+    try:
+        for left in folder.iterdir():
+            left.unlink()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(held)
 
 
 def _write_tokens(path: Path, chunks: Iterable[Chunk], vocabulary: Vocabulary | WordVocabulary) -> int:
