@@ -11,10 +11,10 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from unroll.composing import CONF, check_overrides, explained, help_text, named_packages, prepare_resume, write_config
-from unroll.errors import UserError, door
+from unroll.errors import Stopped, UserError, door
 from unroll.runs import FAILURE, await_config, job_command, later_process
 from unroll.sweep.begin import discard_unbegun, interrupted, prepare_sweep, spelled_out
-from unroll.sweep.job import Terminated, run_job
+from unroll.sweep.job import run_job
 from unroll.sweep.watch import job_folders, watched
 
 
@@ -78,7 +78,7 @@ def sweep(arguments: list[str]) -> None:
         try:
             with watched(folder, chosen):
                 launch()
-        except (KeyboardInterrupt, Terminated):
+        except (KeyboardInterrupt, Stopped):
             raise Interrupted(interrupted(folder)) from None
         finally:
             discard_unbegun(folder)

@@ -12,25 +12,39 @@ from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from pydantic import PositiveInt
+from safetensors import SafetensorError, safe_open
 
-from unroll.errors import UserError
-from unroll.stopping import Stopped, StopRequest
+from unroll.errors import Stopped, UserError
+from unroll.stopping import StopRequest
 from unroll.writing import written_whole
 
 FOLDER = "checkpoints"
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint: tensors and plain values only; nothing in it is executed.
+    """The content of a checkpoint: tensors and plain values only; nothing in it is executed. Of weights that were exported as
+    safetensors there is no more than these.
 
     Raises:
         UserError: it is not there, or not whole.
     """
     try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as file:
+                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
+                return {"state_dict": weights, **(file.metadata() or {})}
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such checkpoint; has the run got as far as saving one?") from None
-    except (RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, KeyError, OSError) as error:
+    except (
+        RuntimeError,
+        EOFError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+        KeyError,
+        OSError,
+        SafetensorError,
+    ) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
             f"{path}: is not a whole checkpoint ({reason.split(';')[0][:100]}); take another one of the folder with it"

@@ -19,6 +19,20 @@ class UsageError(UserError):
     exit_code = 2
 
 
+class Stopped(BaseException):
+    """Ended by a signal; a door ends with the conventional exit code, 128 and the signal's number. Like KeyboardInterrupt it
+    is nothing that a library's `except Exception` is to take for an error of its own.
+
+    Args:
+        number: the signal's.
+        message: in one line.
+    """
+
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(message)
+        self.number = number
+
+
 def did_you_mean(name: str, valid: list[str]) -> str:
     """The tail of an error line: the nearest valid name, if one is near, and all of them."""
     near = get_close_matches(name, valid, n=1, cutoff=0.6)
@@ -50,6 +64,8 @@ def door(main: Callable[[], None]) -> None:
         main()
     except UserError as error:
         sys.exit(_say(str(error), error.exit_code))
+    except Stopped as stopped:
+        sys.exit(_say(str(stopped), 128 + stopped.number))
     except KeyboardInterrupt:
         sys.exit(_say("interrupted", 130))
     except BrokenPipeError:  # the reader of our output (head, less) has gone: not an error

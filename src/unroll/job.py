@@ -21,12 +21,12 @@ from unroll.building import build_data, build_task, check, load_spec
 from unroll.checkpoint import read_checkpoint
 from unroll.console import log, log_to, quiet
 from unroll.data.base import Data
-from unroll.errors import UsageError, UserError, did_you_mean, door, one_line
+from unroll.errors import Stopped, UsageError, UserError, did_you_mean, door, one_line
 from unroll.machine import free_speed
 from unroll.metrics_csv import MetricsCSV
 from unroll.recurrent import Recurrent
 from unroll.runs import CONFIG, SUMMARY, checkpoint_path, discard, load_weights, locked, read_config
-from unroll.stopping import Stopped, stop_at_once
+from unroll.stopping import stop_at_once
 from unroll.summary import budget, finish, parameters
 from unroll.tasks.base import Task
 from unroll.trainer import build_loggers, build_trainer, check_optimizer, rank
@@ -112,14 +112,14 @@ def _run(config: dict[str, Any], folder: Path) -> None:
         finish(config, trainer, task, data, training_log, folder)
         finished = True
     except (MisconfigurationException, ValueError, UserError) as error:
-        if isinstance(error, Stopped):
-            if not trainer.is_global_zero:  # the first process tells
-                raise SystemExit(error.exit_code) from None
-            raise Stopped(error.number, f"{error}; {_goes_on(folder)}") from None
         if training_log.begun:
             raise
         _discard_unbegun(config, folder, fresh)
         raise _told_once(error if isinstance(error, UserError) else UsageError(one_line(error))) from None
+    except Stopped as stopped:
+        if not trainer.is_global_zero:  # the first process tells
+            raise SystemExit(128 + stopped.number) from None
+        raise Stopped(stopped.number, f"{stopped}; {_goes_on(folder)}") from None
     except RuntimeError as error:
         if trainer.world_size > 1 and _tells_of_another(error):
             reason = f"another process of this run has ended, or cannot be reached any more ({one_line(error)[:120]})"

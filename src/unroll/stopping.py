@@ -6,24 +6,10 @@ import threading
 import time
 from types import FrameType
 
-from unroll.errors import UserError
+from unroll.errors import Stopped
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _SAME = 1.0  # seconds within which a second signal is an echo of the first: schedulers and terminals send to several at once
-
-
-class Stopped(UserError):
-    """By a signal; the exit code is the conventional one, 128 and the signal's number.
-
-    Args:
-        number: the signal's.
-        message: in one line.
-    """
-
-    def __init__(self, number: int, message: str) -> None:
-        super().__init__(message)
-        self.number = number
-        self.exit_code = 128 + number
 
 
 def stop_at_once() -> None:

@@ -89,11 +89,20 @@ class SeqToSeq(nn.Module):
 
     def hidden(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """tokens: (time, batch) of int -> the stack's outputs (time, batch, hidden_size) and final state."""
+        return self.recurrent(self.input_dropout(self._features(tokens)), state)
+
+    def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
+        """One step by the cells' own equations: token, (batch,) of int, and the state before it -> logits (batch, vocab_size)
+        for the token after it, and the state."""
+        x = self.input_dropout(self._features(token[None]))
+        run = self.recurrent.stepper(x, self.recurrent.draw_masks(len(token), x))
+        y, state = run(0, x.new_empty(len(token), 0), state)
+        return self.readout(y), state
+
+    def _features(self, tokens: Tensor) -> Tensor:
         if self.embedding is None:
-            x = F.one_hot(tokens, self.vocab_size).to(self.output.weight.dtype)
-        else:
-            x = self._embedded(tokens)
-        return self.recurrent(self.input_dropout(x), state)
+            return F.one_hot(tokens, self.vocab_size).to(self.output.weight.dtype)
+        return self._embedded(tokens)
 
     def _embedded(self, tokens: Tensor) -> Tensor:
         assert self.embedding is not None

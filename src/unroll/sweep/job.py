@@ -15,17 +15,13 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from unroll.composing import in_one_line, write_config
-from unroll.errors import UserError
+from unroll.errors import Stopped, UserError
 from unroll.runs import CONFIG, CONSOLE, FAILURE, SUMMARY, is_locked, job_command
 
 TRUST = "UNROLL_SWEEPTRUST"
 """For the processes of a launcher: set when a sweep goes on, the packages that its jobs may name. Those of a new sweep are
 one's own, and may name any code."""
 _PATIENCE = 60.0  # seconds for a job to come to its end
-
-
-class Terminated(BaseException):
-    """SIGTERM."""
 
 
 def run_job(config: DictConfig, folder: Path, runtime: Any) -> float | None:
@@ -93,7 +89,7 @@ def _run(folder: Path, environment: dict[str, str]) -> str:
         )
         try:
             code = job.wait()
-        except (KeyboardInterrupt, Terminated):
+        except (KeyboardInterrupt, Stopped):
             with suppress(ProcessLookupError):
                 job.send_signal(signal.SIGINT)
             with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):

@@ -18,8 +18,8 @@ from rich.live import Live
 from rich.text import Text
 
 from unroll.comparison.run import shortened
+from unroll.errors import Stopped
 from unroll.runs import CONFIG, FAILURE, PROGRESS, SUMMARY, locked, read_overrides
-from unroll.sweep.job import Terminated
 
 _BETWEEN_LINES = 15.0  # seconds, where there is no terminal
 
@@ -37,7 +37,7 @@ def watched(folder: Path, arguments: list[str]) -> Iterator[None]:
     """
 
     def terminate(number: int, frame: FrameType | None) -> None:
-        raise Terminated
+        raise Stopped(number, "ended by SIGTERM")
 
     before = signal.signal(signal.SIGTERM, terminate)
     try:
