@@ -31,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--config-dir", help="a folder whose model/*.yaml name cells of your own, to be tested as ours are"
     )
+    parser.addoption("--long", action="store_true", help="the long forms of tests that have one")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -5,6 +5,7 @@ ours)? The answer to a mistake is one line that names the key as it is written o
 """
 
 import inspect
+import math
 import typing
 from collections.abc import Mapping
 from contextlib import suppress
@@ -116,8 +117,10 @@ def check_value(path: str, value: Any, hint: Any) -> None:
     """Does a value fit a type hint? A hint that pydantic cannot read lets everything pass.
 
     Raises:
-        UsageError: it does not.
+        UsageError: it does not, or is NaN.
     """
+    if isinstance(value, float) and math.isnan(value):
+        raise UsageError(f"{path}=nan: is not a number")
     try:
         adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True, strict=True))
     except PydanticSchemaGenerationError:
@@ -134,6 +137,12 @@ def check_value(path: str, value: Any, hint: Any) -> None:
         written = "null" if value is None else value
         reasons = dict.fromkeys(_reason(detail) for detail in error.errors())
         raise UsageError(f"{path}={written}: {' or '.join(reasons)}") from None
+
+
+def blamed(group: str, node: Mapping[str, Any], reason: str) -> str:
+    """The key that a library's complaint is about, as GROUP.KEY=VALUE: the one whose value it repeats; else the group."""
+    named = [key for key, value in node.items() if key not in _HYDRA_KEYS and str(value) and str(value) in reason]
+    return f"{group}.{named[0]}={node[named[0]]}" if len(named) == 1 else group
 
 
 def _reason(detail: Any) -> str:

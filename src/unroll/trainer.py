@@ -14,7 +14,7 @@ from unroll.building import make
 from unroll.checkpoint import AtomicCheckpointIO
 from unroll.errors import UsageError, one_line
 from unroll.runs import PROGRESS
-from unroll.schema import check_value
+from unroll.schema import blamed, check_value
 from unroll.sweep.pruning import Pruning
 from unroll.sweep.search import database
 from unroll.training_log import ProgressBar, TrainingLog
@@ -65,7 +65,7 @@ def build_trainer(config: dict[str, Any], folder: Path) -> tuple[lightning.Train
             raise UsageError(
                 "trainer.accelerator=gpu: there is no GPU here; take trainer=auto or trainer=cpu"
             ) from None
-        raise UsageError(f"trainer: {one_line(error)}") from None
+        raise UsageError(f"{blamed('trainer', config['trainer'], str(error))}: {one_line(error)}") from None
     if config["trainer"]["precision"] == "16-mixed" and isinstance(trainer.accelerator, CPUAccelerator):
         raise UsageError("trainer.precision=16-mixed: a CPU does not train in float16; take bf16-mixed or 32-true")
     if trainer.max_steps == -1 and trainer.max_epochs == -1 and config["trainer"]["max_time"] is None:
@@ -85,7 +85,7 @@ def check_optimizer(config: dict[str, Any]) -> None:
     try:
         optimizer = make(config["optimizer"], params=[torch.nn.Parameter(torch.zeros(1))])
     except (ValueError, TypeError) as error:
-        raise UsageError(f"optimizer: {one_line(error)}") from None
+        raise UsageError(f"{blamed('optimizer', config['optimizer'], str(error))}: {one_line(error)}") from None
     make(config["schedule"], optimizer=optimizer, total_steps=_total_steps(config))
 
 
