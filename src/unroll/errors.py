@@ -12,6 +12,10 @@ class UserError(Exception):
 
     exit_code = 1
 
+    def __init__(self, message: str) -> None:
+        # What it repeats of a file may be a field of megabytes.
+        super().__init__(message if len(message) <= 1000 else f"{message[:700]} … {message[-250:]}")
+
 
 class UsageError(UserError):
     """A wrong option, key or value on the command line or in a config. A door ends with exit code 2."""
@@ -35,8 +39,20 @@ class Stopped(BaseException):
 
 def did_you_mean(name: str, valid: list[str]) -> str:
     """The tail of an error line: the nearest valid name, if one is near, and all of them."""
-    near = get_close_matches(name, valid, n=1, cutoff=0.6)
-    return (f"did you mean {near[0]}? " if near else "") + ("Valid: " + ", ".join(valid) if valid else "there are none")
+    near = get_close_matches(name, valid[:_COMPARED], n=1, cutoff=0.6)
+    listed = ", ".join(_shown(one) for one in valid[:_LISTED])
+    more = f" and {len(valid) - _LISTED:,} more" if len(valid) > _LISTED else ""
+    return (f"did you mean {_shown(near[0])}? " if near else "") + (
+        f"Valid: {listed}{more}" if valid else "there are none"
+    )
+
+
+_COMPARED, _LISTED, _LONGEST = 1000, 100, 60  # names may come from a file, and be anything
+
+
+def _shown(name: str) -> str:
+    name = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+    return name if name.isprintable() else repr(name)
 
 
 _OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS} | {

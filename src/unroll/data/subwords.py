@@ -1,6 +1,7 @@
 """From texts to tokens and back again, by the `tokenizers` library: byte-level BPE, unigram pieces, or words."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -64,10 +65,18 @@ def fit_subwords(texts: Iterable[str], unit: Subword, vocab_size: int, min_count
         steps.append(normalizers.Lowercase())
     tokenizer.normalizer = normalizers.Sequence(steps)
     try:
-        tokenizer.train_from_iterator(texts, trainer)
+        tokenizer.train_from_iterator(map(in_pieces, texts), trainer)
     except Exception as error:  # the library raises no narrower one
         raise UserError(f"data.unit={unit}: no tokenizer can be fitted: {error}") from None
     return _in_order(tokenizer) if unit == "unigram" else tokenizer
+
+
+def in_pieces(text: str) -> str:
+    """A text to fit a tokenizer on: what has no space for a thousand characters gets one, since a word costs its square."""
+    return _ENDLESS.sub(r"\g<0> ", text)
+
+
+_ENDLESS = re.compile(r"\S{1000}")
 
 
 def _in_order(tokenizer: Tokenizer) -> Tokenizer:

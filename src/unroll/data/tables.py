@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import sys
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -188,15 +189,15 @@ def _header(header: str, columns: Collection[str]) -> tuple[list[str], str]:
 
 
 def _places(path: Path, columns: Mapping[str, str], names: Sequence[str], how: str = "") -> list[int]:
+    places = {name: place for place, name in enumerate(names)}
+    counts = Counter(names)
     for column in columns:
-        if column not in names:
+        if column not in places:
             valid = did_you_mean(column, list(names))
             raise UserError(f"{path}: there is no column {column}{how}; name another by {columns[column]}: {valid}")
-        if list(names).count(column) > 1:
-            raise UserError(
-                f"{path}: {list(names).count(column)} columns are called {column}: which one? Rename the others"
-            )
-    return [list(names).index(column) for column in columns]
+        if counts[column] > 1:
+            raise UserError(f"{path}: {counts[column]} columns are called {column}: which one? Rename the others")
+    return [places[column] for column in columns]
 
 
 def _read_json_lines(path: Path, file: IO[str], columns: Mapping[str, str]) -> Iterator[Row]:

@@ -11,6 +11,7 @@ import numpy as np
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from unroll.data.encoding import UNKNOWN, Chunk
+from unroll.data.subwords import in_pieces
 from unroll.data.tokenizing import Boundaries
 from unroll.errors import UserError
 
@@ -152,7 +153,7 @@ def fit_words(
         steps.append(normalizers.Lowercase())
     tokenizer.normalizer = normalizers.Sequence(steps)
     lines = (line for piece in whole_lines(chunks) for line in piece.splitlines(keepends=True))
-    tokenizer.train_from_iterator(lines, trainer)
+    tokenizer.train_from_iterator(map(in_pieces, lines) if unit == "bpe" else lines, trainer)
     return WordVocabulary(unit, boundaries, tokenizer.to_str())
 
 
