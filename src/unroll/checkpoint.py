@@ -2,6 +2,7 @@
 
 import pickle
 import signal
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -33,7 +34,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             with safe_open(path, "pt") as file:
                 weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
                 return {"state_dict": weights, **(file.metadata() or {})}
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of how a foreign file was pickled
+            return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such checkpoint; has the run got as far as saving one?") from None
     except (

@@ -25,7 +25,7 @@ from unroll.errors import Stopped, UsageError, UserError, did_you_mean, door, on
 from unroll.machine import free_speed
 from unroll.metrics_csv import MetricsCSV
 from unroll.recurrent import Recurrent
-from unroll.runs import CONFIG, SUMMARY, checkpoint_path, discard, load_weights, locked, read_config
+from unroll.runs import CONFIG, SUMMARY, check_size, checkpoint_path, discard, load_weights, locked, read_config
 from unroll.stopping import stop_at_once
 from unroll.summary import budget, finish, parameters
 from unroll.tasks.base import Task
@@ -144,6 +144,9 @@ def _build(
     elif source is not None:
         data.adopt(_spec_of(source, config))
     data.prepare_data()
+    if resumed:
+        last = checkpoint_path(folder, "last")
+        check_size(config, data.spec, read_checkpoint(last), last)
     task = build_task(config, data.spec)
     told = data.describe()
     if source is not None:

@@ -24,6 +24,8 @@ PROGRESS = "progress.txt"
 CONSOLE = "console.log"
 """Of a sweep's job: what it said."""
 _LOCK = ".lock"
+_LARGE = 10**8
+"""Numbers that a machine has room for, whatever a checkpoint has."""
 BUDGET_KEYS = ("max_steps", "max_epochs", "max_time")
 """Of the trainer: what ends a run, and may be changed when it goes on."""
 
@@ -32,7 +34,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The resolved config of a run.
 
     Raises:
-        UserError: the folder is no run's.
+        UserError: the folder is no run's, or has a link that leads out of it.
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -42,6 +44,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         what = f"there is no {CONFIG} in it" if folder.is_dir() else "there is no such folder"
         raise UserError(f"{folder}: is not a run's folder ({what}); runs lie in outputs/DATE/TIME_task_model")
+    _check_links(folder)
     try:
         config = OmegaConf.to_container(OmegaConf.load(path))
     except (OSError, YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
@@ -50,6 +53,18 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict) or not all(isinstance(config.get(part), dict) for part in parts):
         raise UserError(f"{path}: is not the config of a run")
     return {str(key): value for key, value in config.items()}
+
+
+def _check_links(folder: Path) -> None:
+    """What is read and written in a run's folder lies in it, whoever has made the folder."""
+    inside = folder.resolve()
+    for root, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = Path(root, name)
+            if path.is_symlink() and not path.resolve().is_relative_to(inside):
+                raise UserError(f"{path}: is a link out of the run's folder: put what it leads to in its place")
+        if Path(root) == folder and "wandb" in folders:
+            folders.remove("wandb")  # which links to its own logs; nothing of ours is read or written there
 
 
 def read_overrides(folder: Path) -> list[str]:
@@ -200,9 +215,42 @@ def load(
     check(config)
     path = checkpoint_path(folder, checkpoint)
     weights = read_checkpoint(path)
-    task = build_task(config, load_spec(config, folder))
+    spec = load_spec(config, folder)
+    check_size(config, spec, weights, path)
+    task = build_task(config, spec)
     load_weights(task, weights, path)
     return task.eval()
+
+
+def check_size(config: dict[str, Any], spec: Any, checkpoint: dict[str, Any], path: Path) -> None:
+    """Is a config's model about as large as the weights that are to go into it? Asked before memory is taken for it.
+
+    Raises:
+        UserError: it is far larger.
+    """
+    import torch
+
+    from unroll.building import build_task
+
+    weights = checkpoint.get("state_dict", {})
+    given, layers = sum(weight.numel() for weight in weights.values()), config["model"].get("num_layers", 1)
+    told = (
+        f"{path}: is a checkpoint of another model: it has {len(weights)} tensors of {given:,} numbers, and the config"
+    )
+    if layers > len(weights):
+        raise UserError(f"{told} {layers:,} layers")
+    for key, value in {**config["model"], **config["task"]}.items():
+        if isinstance(value, int) and value > max(given, _LARGE):
+            raise UserError(f"{told} {key}={value:,}")
+    try:
+        with torch.device("meta"):
+            wanted = sum(weight.numel() for weight in build_task(config, spec).state_dict().values())
+    except (UserError, MemoryError):
+        raise
+    except Exception:  # a cell of one's own, whose weights begin with what only numbers have
+        return
+    if wanted > max(4 * given, _LARGE):
+        raise UserError(f"{told} {wanted:,}")
 
 
 def changed(config: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ user names.
 
 import inspect
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -24,6 +25,8 @@ _CLASSES = (
     lightning.Callback,
 )
 _LIBRARIES = ("unroll.", "torch.optim.", "lightning.pytorch.")
+_WRITING = ("callbacks.", "trainer.", "logger.")
+"""Groups that are never meant to read or write anywhere but in the run's folder."""
 _FUNCTIONS = ("unroll.schedule", "unroll.wandb_logger")
 
 
@@ -44,6 +47,12 @@ def check_trusted(node: Any, packages: list[str], source: str, path: str = "") -
             check_trusted(value, packages, source, f"{path}[{index}]")
     if isinstance(node, str) and "${" in node:  # a run's config is resolved: this would be put together when it is read
         raise UserError(f"{source}: {path}={node} is an interpolation; a run's config has none")
+    if (
+        isinstance(node, str)
+        and path.startswith(_WRITING)
+        and (node.startswith(("/", "~")) or ".." in Path(node).parts)
+    ):
+        raise UserError(f"{source}: {path}={node} is a path out of the run's folder")
     if not isinstance(node, Mapping):
         return
     if "_target_" in node:
