@@ -1,6 +1,9 @@
 """Checkpoints that are whole, that can be moved, and that run nothing when they are read."""
 
+import errno
+import os
 import pickle
+import shutil
 import signal
 import warnings
 import zipfile
@@ -20,6 +23,7 @@ from unroll.stopping import StopRequest
 from unroll.writing import written_whole
 
 FOLDER = "checkpoints"
+_FULL = 1_000_000  # bytes left on a disk that is full
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -61,7 +65,12 @@ class AtomicCheckpointIO(CheckpointIO):
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_whole(path) as unfinished:
-            torch.save(checkpoint, unfinished)
+            try:
+                torch.save(checkpoint, unfinished)
+            except RuntimeError:  # which says of a full disk "iostream error"
+                if shutil.disk_usage(path.parent).free > _FULL:
+                    raise
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
 
     def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> Any:
         return read_checkpoint(Path(path))

@@ -53,7 +53,7 @@ class MetricsCSV(Logger):
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         row = {"step": step, **{key: value for key, value in metrics.items() if key != "step"}}
         new = [key for key in row if key not in self._columns]
-        if new:
+        if new or not self.path.exists():  # it may have been taken away
             self._rewrite(self._columns + new, self.rows)
         with self.path.open("a", newline="") as file:
             csv.DictWriter(file, self._columns).writerow(row)

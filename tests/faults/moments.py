@@ -52,10 +52,12 @@ class Run:
 
     Args:
         folder: with its config.yaml.
+        log: for what it says; by default beside the folder.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, log: Path | None = None) -> None:
         self.folder = folder
+        self.log = log or folder.parent / f"{folder.name}.log"
         self._told = mmap.mmap(-1, 2)  # the phase, and a count of changes
         sys.stdout.flush()
         sys.stderr.flush()
@@ -70,7 +72,7 @@ class Run:
                 os._exit(code)
 
     def _begin(self) -> int:
-        log = os.open(self.folder.parent / f"{self.folder.name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1)
         os.dup2(log, 2)
         sys.stdout, sys.stderr = (open(number, "w", buffering=1, closefd=False) for number in (1, 2))  # noqa: SIM115  not pytest's
