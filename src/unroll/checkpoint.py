@@ -36,11 +36,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         if path.suffix == ".safetensors":
             with safe_open(path, "pt") as file:
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
-                return {"state_dict": weights, **(file.metadata() or {})}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  it is no mapping
+                return {**(file.metadata() or {}), "state_dict": tensors}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of how a foreign file was pickled
-            return torch.load(path, map_location="cpu", weights_only=True)
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path}: there is no such checkpoint; has the run got as far as saving one?") from None
     except (
@@ -56,6 +56,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: is not a whole checkpoint ({reason.split(';')[0][:100]}); take another one of the folder with it"
         ) from None
+    weights = found.get("state_dict") if isinstance(found, dict) else None
+    if not isinstance(weights, dict) or not all(isinstance(weight, torch.Tensor) for weight in weights.values()):
+        raise UserError(f"{path}: is no checkpoint of a run: there are no weights in it")
+    return found
 
 
 class AtomicCheckpointIO(CheckpointIO):

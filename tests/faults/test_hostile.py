@@ -204,3 +204,10 @@ def test_a_pickle_is_not_unpickled(sent, tmp_path):
     for name in ("best", "last"):
         (sent / f"checkpoints/{name}.ckpt").write_bytes(pickle.dumps(Harm(tmp_path / "harmed")))
     refused(sent, {tmp_path / "harmed": None})
+
+
+@pytest.mark.parametrize("content", [[1, 2], 5, {}, {"state_dict": 5}, {"state_dict": {"a": 1}}, {"state_dict": {}}])
+def test_what_is_no_checkpoint_is_told(sent, content):
+    for name in ("best", "last"):
+        torch.save(content, sent / f"checkpoints/{name}.ckpt")
+    refused(sent, {})

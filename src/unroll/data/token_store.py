@@ -107,7 +107,9 @@ def _alone(folder: Path) -> Iterator[Path]:
             left.unlink()
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(held), folder.stat()):  # renamed, its old name may be another's by now
+                shutil.rmtree(folder, ignore_errors=True)
         os.close(held)
 
 
