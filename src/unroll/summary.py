@@ -110,6 +110,13 @@ def finish(
         "memory_horizon": memory,
         "baselines": {name: for_json(found) for name, found in baselines.items()},
     }
+    metric = config["watch"]["metric"].removeprefix("val/")
+    draw_learning_curve(
+        folder / "metrics.csv", folder / "figures" / "learning_curve.png", metric, config["watch"]["label"]
+    )
+    # The last thing in the folder: what has a summary is finished, and is not scored again when it is resumed.
+    with written_whole(folder / SUMMARY) as unfinished:
+        unfinished.write_text(json.dumps(summary, indent=2) + "\n")
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             for name, found in baselines.items():
@@ -118,13 +125,6 @@ def finish(
             logger.experiment.summary.update({**metrics, "summary": summary})
             if config["logger"]["checkpoints"]:
                 log_checkpoints(logger, folder)
-    metric = config["watch"]["metric"].removeprefix("val/")
-    draw_learning_curve(
-        folder / "metrics.csv", folder / "figures" / "learning_curve.png", metric, config["watch"]["label"]
-    )
-    # The last thing: what has a summary is finished, and is not scored again when it is resumed.
-    with written_whole(folder / SUMMARY) as unfinished:
-        unfinished.write_text(json.dumps(summary, indent=2) + "\n")
     if metrics:
         for table in score_tables(splits, metrics, baselines):
             Console().print(table)
