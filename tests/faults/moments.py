@@ -198,6 +198,9 @@ class Trial:
         ours, theirs = (json.loads((path / "summary.json").read_text())["metrics"] for path in (folder, self.whole))
         if not all(ours[key] == value or math.isnan(value) for key, value in theirs.items()):
             return f"summary.json: {ours} instead of {theirs}"
+        for text in (self.whole / "samples").glob("*"):
+            if (folder / "samples" / text.name).read_text() != text.read_text():
+                return f"samples/{text.name} is another"
         files = [{str(path.relative_to(at)) for path in at.rglob("*")} for at in (folder, self.whole)]
         if files[0] != files[1]:
             return f"files: {sorted(files[0] ^ files[1])}"

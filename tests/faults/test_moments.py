@@ -16,6 +16,7 @@ from unroll.checkpoint import read_checkpoint
 # Dropout and resets draw random numbers, two layers' worth of state is carried, windows differ in every pass.
 ALL_OF_IT = ["model.num_layers=2", "model.dropout=0.2", "truncation.reset_probability=0.1", "truncation.horizon=24"]
 ALL_OF_IT += ["truncation=k16", "truncation.vary_length=true", "callbacks=averaging", "callbacks.averaging.patience=0"]
+ALL_OF_IT += ["trainer.accumulate_grad_batches=2"]
 
 
 @pytest.mark.parametrize(
