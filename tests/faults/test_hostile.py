@@ -74,7 +74,7 @@ def trained(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def sent(trained, tmp_path, request) -> Path:
+def sent(trained, tmp_path) -> Path:
     shutil.copytree(trained, tmp_path / "run")
     return tmp_path / "run"
 
@@ -92,13 +92,14 @@ def doors(folder: Path) -> dict[str, Callable[[], Any]]:
     }
 
 
-def refused(folder: Path, outside: dict[Path, str | None], names: tuple[str, ...] = ()) -> int:
-    """Every door refuses a folder in one line, and nothing outside has changed. Returns how many were tried."""
+def refused(folder: Path, outside: dict[Path, str | None], why: str, names: tuple[str, ...] = ()) -> int:
+    """Every door refuses a folder in one line, for this reason and no other, and nothing outside has changed. Returns how
+    many doors were tried."""
     tried = 0
     for name, door in doors(folder).items():
         if names and name not in names:
             continue
-        with pytest.raises(UserError) as error:
+        with pytest.raises(UserError, match=why) as error:
             door()
         assert "\n" not in str(error.value), name
         tried += 1
@@ -125,29 +126,34 @@ def test_code_that_a_config_names_is_not_run(trained, tmp_path, place, request):
         shutil.copytree(trained, folder)
         arguments = {"command": f"touch {harmed}", "path": str(tmp_path), "args": ["touch", str(harmed)]}
         change(folder, place, {"_target_": target, **arguments})
-        tried += refused(folder, {harmed: None}, () if request.config.getoption("--long") else ("predict", "resume"))
+        names = () if request.config.getoption("--long") else ("predict", "resume")
+        tried += refused(folder, {harmed: None}, f"_target_={target} is no part that", names)
     if request.config.getoption("--long"):
         print(f"\n{place}: tried {tried}, executed 0")
 
 
+CALLBACKS = "lightning.pytorch.callbacks"
+
+
 @pytest.mark.parametrize(
-    ("place", "value"),
+    ("place", "value", "why"),
     [
         (
-            "task.more",
-            {"_target_": "lightning.pytorch.callbacks.LambdaCallback", "on_fit_start": {"_target_": "os.system"}},
+            "callbacks.more",
+            {"_target_": f"{CALLBACKS}.LambdaCallback", "on_fit_start": {"_target_": "os.system"}},
+            "on_fit_start._target_=os.system is no part that",
         ),
-        ("task.embedding_size", "${oc.env:HOME}"),
-        ("task.embedding_size", "${oc.create:'{_target_: os.system}'}"),
-        ("callbacks.more", {"_target_": "lightning.pytorch.callbacks.ModelCheckpoint", "dirpath": "/tmp/elsewhere"}),
-        ("callbacks.more", {"_target_": "lightning.pytorch.callbacks.ModelCheckpoint", "dirpath": "../elsewhere"}),
-        ("trainer.default_root_dir", "~/elsewhere"),
-        ("choices.logger", "../../evil"),
+        ("task.embedding_size", "${oc.env:HOME}", "is an interpolation"),
+        ("task.embedding_size", "${oc.create:'{_target_: os.system}'}", "is an interpolation"),
+        ("callbacks.more", {"_target_": f"{CALLBACKS}.ModelCheckpoint", "dirpath": "/tmp/elsewhere"}, "is a path out"),
+        ("callbacks.more", {"_target_": f"{CALLBACKS}.ModelCheckpoint", "dirpath": "../elsewhere"}, "is a path out"),
+        ("trainer.default_root_dir", "~/elsewhere", "is a path out"),
+        ("choices.logger", "../../evil", "is no option of the group"),
     ],
 )
-def test_what_a_config_hides_is_found(sent, tmp_path, place, value):
+def test_what_a_config_hides_is_found(sent, tmp_path, place, value, why):
     change(sent, place, value)
-    refused(sent, {tmp_path / "elsewhere": None}, ("resume",) if place.startswith("choices") else ())
+    refused(sent, {tmp_path / "elsewhere": None}, why, ("resume",) if place.startswith("choices") else ())
 
 
 @pytest.mark.parametrize(
@@ -161,7 +167,7 @@ def test_what_a_config_hides_is_found(sent, tmp_path, place, value):
 )
 def test_memory_is_not_taken_for_what_the_checkpoint_has_not(sent, place, value):
     change(sent, place, value)
-    refused(sent, {})
+    refused(sent, {}, "is a checkpoint of another model")
 
 
 LINKS = ["config.yaml", "train.log", "metrics.csv", "evaluation", "figures", "checkpoints", "vocabulary.json"]
@@ -180,7 +186,7 @@ def test_no_link_is_followed_out(sent, tmp_path, link):
             outside.mkdir()
     place.symlink_to(outside)
     before = sorted(outside.iterdir()) if outside.is_dir() else outside.read_bytes()
-    refused(sent, {})
+    refused(sent, {}, "is a link out of the run's folder")
     assert (sorted(outside.iterdir()) if outside.is_dir() else outside.read_bytes()) == before
     with pytest.raises(UserError, match="is a link out of the run's folder"):
         review([sent])
@@ -200,14 +206,16 @@ def test_a_pickle_is_not_unpickled(sent, tmp_path):
     whole = read_checkpoint(sent / "checkpoints/best.ckpt")
     for name in ("best", "last"):
         torch.save({**whole, "callbacks": Harm(tmp_path / "harmed")}, sent / f"checkpoints/{name}.ckpt")
-    refused(sent, {tmp_path / "harmed": None})
+    refused(sent, {tmp_path / "harmed": None}, "is not a whole checkpoint")
     for name in ("best", "last"):
         (sent / f"checkpoints/{name}.ckpt").write_bytes(pickle.dumps(Harm(tmp_path / "harmed")))
-    refused(sent, {tmp_path / "harmed": None})
+    refused(sent, {tmp_path / "harmed": None}, "is not a whole checkpoint")
 
 
 @pytest.mark.parametrize("content", [[1, 2], 5, {}, {"state_dict": 5}, {"state_dict": {"a": 1}}, {"state_dict": {}}])
 def test_what_is_no_checkpoint_is_told(sent, content):
     for name in ("best", "last"):
         torch.save(content, sent / f"checkpoints/{name}.ckpt")
-    refused(sent, {})
+    refused(
+        sent, {}, "is no checkpoint of a run" if content != {"state_dict": {}} else "is a checkpoint of another model"
+    )
