@@ -1,18 +1,23 @@
 """What every task can do; tasks are found by looking. Each on the data that it has by default, which needs no network."""
 
+import argparse
 import csv
 import json
 import re
 from pathlib import Path
 
+import lightning
 import pytest
 import torch
 from conftest import composed, door, resume
 
-from unroll.building import build_data, build_task
+import unroll
+from unroll.building import build_data, build_task, load_spec
 from unroll.checkpoint import read_checkpoint
 from unroll.composing import groups
 from unroll.job import run
+from unroll.runs import read_config
+from unroll.summary import measured
 
 TASKS = groups()["task"]
 SMALL = [
@@ -90,12 +95,33 @@ def test_evaluate_gives_the_summarys_figures(finished):
     assert "split nonsense: there is no such split; valid: train, validation, test" in result.stderr
 
 
+def test_scores_do_not_depend_on_how_they_are_batched(finished):
+    # In double precision, so that what is left of rounding is so small that anything else shows.
+    config = read_config(finished)
+    found = []
+    for sizes in ({}, {"batch_size": 3, "eval_batch_size": 7, "batch_tokens": 301, "eval_batch_tokens": 301}):
+        config["data"].update({key: size for key, size in sizes.items() if key in config["data"]})
+        data = build_data(config)
+        data.adopt(load_spec(config, finished))
+        data.prepare_data()
+        trainer = lightning.Trainer(
+            accelerator="cpu",
+            precision="64-true",
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            inference_mode=False,
+        )
+        trainer.test(unroll.load(finished), dataloaders=data.eval_dataloader("validation+test"), verbose=False)
+        found.append(measured(trainer))
+    default, other = found
+    assert other == {name: pytest.approx(value, rel=1e-6, abs=1e-9) for name, value in default.items()}
+
+
 def test_predict_tells_its_options(finished):
     result = door("predict.py", str(finished), "--help")
     assert result.returncode == 0, result.stderr
-    task = build_task_of(finished)
-    import argparse
-
+    task = unroll.load(finished)
     parser = argparse.ArgumentParser()
     task.add_predict_arguments(parser)
     listed = door("predict.py", "--help").stdout
@@ -117,12 +143,6 @@ def test_how_far_gradients_reach_is_shown(finished):
         lags = [row for row in rows if row["cell"] == cell]
         assert [int(row["lag"]) for row in lags] == list(range(len(lags)))
         assert max(float(row["median"]) for row in lags) > 0
-
-
-def build_task_of(folder: Path):
-    import unroll
-
-    return unroll.load(folder)
 
 
 @pytest.mark.parametrize("epochs", [-1, 50])  # a budget of epochs lets Lightning look at the loaders early
