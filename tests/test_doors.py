@@ -25,6 +25,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_a_split_that_was_scored_in_part_is_told_and_has_no_report(tmp_path):
+    few = ["data.sizes=[200,40,40]", "data.eval_batch_size=8", "trainer.max_steps=2", "trainer.limit_test_batches=2"]
+    result = door("train.py", "task=captioning", "logger=none", *few, f"hydra.run.dir={tmp_path}/run")
+    assert result.returncode == 0, result.stderr
+    assert "test: 2 of 5 batches were scored (trainer.limit_test_batches); no report is made of it" in result.stdout
+    assert json.loads((tmp_path / "run/summary.json").read_text())["scored_in_part"] == ["test"]
+    written = {path.name.partition("_")[0] for path in (tmp_path / "run/evaluation").iterdir()}
+    assert written == {"validation"}
+
+
 def test_a_run_is_a_folder_that_explains_itself(finished):
     names = {path.relative_to(finished).as_posix() for path in finished.rglob("*") if path.is_file()}
     assert {

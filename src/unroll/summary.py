@@ -64,11 +64,19 @@ def finish(
     splits = ["validation", *(["test"] if config["test"] and "test" in data.splits else [])]
     metrics: dict[str, float] = {}
     told: list[str] = []
+    whole: list[str] = []
     for split in splits:
         score = trainer.validate if split == "validation" else trainer.test
         score(task, datamodule=data, verbose=False)
-        metrics.update(measured(trainer))
-        if trainer.is_global_zero and metrics:
+        found = measured(trainer)
+        metrics.update(found)
+        read, all_batches = _batches(trainer, split)
+        if read < all_batches:
+            key = "trainer.limit_val_batches" if split == "validation" else "trainer.limit_test_batches"
+            told.append(f"note       {split}: {read} of {all_batches} batches were scored ({key}); no report is made of it")
+            continue
+        whole.append(split)
+        if trainer.is_global_zero and found:
             told += task.report(data, split, folder, loggers)
     tested = {name: value for name, value in metrics.items() if name.startswith("test/")}
     if tested:
@@ -79,7 +87,7 @@ def finish(
         return
     baselines = {
         name: {f"{short_name(split)}/{metric}": value for split in found for metric, value in found[split].items()}
-        for name, found in task.baselines(data, splits).items()
+        for name, found in task.baselines(data, whole).items()
     }
     choices, callbacks = config["choices"], trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
     memory: dict[str, dict[str, float | str]] = {}
@@ -106,6 +114,7 @@ def finish(
         "git_commit": git_commit(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "metrics": for_json(metrics),
+        "scored_in_part": [split for split in splits if split not in whole],
         "definitions": task.definitions(),
         "memory_horizon": memory,
         "baselines": {name: for_json(found) for name, found in baselines.items()},
@@ -142,6 +151,13 @@ def finish(
 def measured(trainer: lightning.Trainer) -> dict[str, float]:
     """The metrics of the evaluation that a trainer has just run."""
     return {name: value.item() for name, value in trainer.callback_metrics.items()}
+
+
+def _batches(trainer: lightning.Trainer, split: str) -> tuple[int, int]:
+    """How many batches of a split were just scored, and how many it has."""
+    if split == "validation":
+        return int(trainer.num_val_batches[0]), len(trainer.val_dataloaders)
+    return int(trainer.num_test_batches[0]), len(trainer.test_dataloaders)
 
 
 def for_json(metrics: dict[str, float]) -> dict[str, float | None]:
