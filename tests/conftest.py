@@ -1,26 +1,19 @@
 """What tests share: the project's folders, found by looking, and small runs."""
 
-import contextlib
-import io
 import os
-import runpy
-import subprocess
 import sys
-import warnings
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-from unittest import mock
 
 import pytest
 import torch
+from doors import ROOT
+from doors import door as door
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from unroll.composing import CONF, groups, prepare_resume, write_config
 from unroll.job import run
 
-ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("UNROLL_TEST_DATA", ROOT.parent / "shared" / "data"))
 MODELS = groups()["model"]
 SEARCHED: list[str] = []
@@ -97,48 +90,6 @@ def composed(*overrides: str, folder: Path | None = None) -> dict:
     assert isinstance(resolved, dict)
     chosen = {group.split("@")[0]: option for group, option in choices.items() if "/" not in group}
     return {**resolved, "test": True, "choices": {**chosen, "sweep": None}}
-
-
-def door(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a door as a user would, without network or account.
-
-    train.py, which hands over to another process, gets one of its own, and so does what is run from another folder. The
-    others are run within this one: nine tenths of a short command's time goes into loading libraries.
-    """
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("WANDB_")}
-    environment = {**clean, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", **environment}
-    if arguments[0] in ("evaluate.py", "predict.py", "compare.py") and cwd == ROOT:
-        return _within(arguments, environment)
-    return subprocess.run(
-        [sys.executable, *(str(ROOT / argument) if argument.endswith(".py") else argument for argument in arguments)],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
-def _within(arguments: Sequence[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    output, errors = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
-    with (
-        mock.patch.dict(os.environ, environment, clear=True),
-        mock.patch.object(sys, "argv", [str(ROOT / arguments[0]), *arguments[1:]]),
-        contextlib.chdir(ROOT),
-        contextlib.redirect_stdout(output),
-        contextlib.redirect_stderr(errors),
-        warnings.catch_warnings(),
-    ):
-        warnings.resetwarnings()  # as a process of its own has them: they are no errors there
-        for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
-            warnings.simplefilter("ignore", kind)
-        code: Any = 0
-        try:
-            runpy.run_path(str(ROOT / arguments[0]), run_name="__main__")
-        except SystemExit as end:
-            code = end.code or 0
-    told = (stream.buffer.getvalue().decode() for stream in (output, errors))  # type: ignore[attr-defined]
-    return subprocess.CompletedProcess(arguments, code, *told)
 
 
 def resume(folder: Path, *overrides: str) -> None:

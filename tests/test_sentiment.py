@@ -7,14 +7,13 @@ import json
 import math
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import sklearn.metrics
 import torch
-from conftest import ROOT, SHARED, composed, door
+from conftest import SHARED, composed, door
 from rich.console import Console
 
 from unroll.building import build_data, build_task
@@ -326,14 +325,7 @@ def test_the_report_is_written_for_every_split(finished):
 
 
 def predict(folder: Path, *arguments: str, given: str | bytes = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(ROOT / "predict.py"), str(folder), *arguments],
-        input=given,
-        capture_output=True,
-        text=isinstance(given, str),
-        cwd=ROOT,
-        timeout=120,
-    )
+    return door("predict.py", str(folder), *arguments, given=given)
 
 
 def test_every_way_in_and_out_gives_the_same_answers_in_order(finished, tmp_path):
