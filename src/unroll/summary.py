@@ -73,7 +73,9 @@ def finish(
         read, all_batches = _batches(trainer, split)
         if read < all_batches:
             key = "trainer.limit_val_batches" if split == "validation" else "trainer.limit_test_batches"
-            told.append(f"note       {split}: {read} of {all_batches} batches were scored ({key}); no report is made of it")
+            told.append(
+                f"note       {split}: {read} of {all_batches} batches were scored ({key}); no report is made of it"
+            )
             continue
         whole.append(split)
         if trainer.is_global_zero and found:
@@ -155,9 +157,10 @@ def measured(trainer: lightning.Trainer) -> dict[str, float]:
 
 def _batches(trainer: lightning.Trainer, split: str) -> tuple[int, int]:
     """How many batches of a split were just scored, and how many it has."""
-    if split == "validation":
-        return int(trainer.num_val_batches[0]), len(trainer.val_dataloaders)
-    return int(trainer.num_test_batches[0]), len(trainer.test_dataloaders)
+    validation = split == "validation"
+    read = trainer.num_val_batches if validation else trainer.num_test_batches
+    loader = trainer.val_dataloaders if validation else trainer.test_dataloaders
+    return int(read[0]), len(loader)  # type: ignore[arg-type]  # there is one, it was just read
 
 
 def for_json(metrics: dict[str, float]) -> dict[str, float | None]:
