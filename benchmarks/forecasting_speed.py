@@ -58,7 +58,7 @@ def ours(folder: Path) -> dict[str, float]:
     ]
     data = ["data.context_length=96", "data.prediction_length=96", "data.batch_size=37", "data.calendar=false"]
     sizes = ["data.sizes=[8640,2880,2880]", "model=lstm", "model.hidden_size=128", "task.channels=separate"]
-    budget = [f"trainer.max_steps={options.steps + WARM}", "+trainer.limit_val_batches=0", "trainer.accelerator=cpu"]
+    budget = [f"trainer.max_steps={options.steps + WARM}", "trainer.limit_val_batches=0", "trainer.accelerator=cpu"]
     rest = [f"hydra.run.dir={folder}", "logger=none", "test=false", "task.baseline=false", "task.embedding_size=1"]
     rest += [f"trainer.log_every_n_steps={WARM}", "task.output_dropout=0"]
     subprocess.run([*command, *data, *sizes, *budget, *rest], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)

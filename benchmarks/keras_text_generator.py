@@ -102,7 +102,7 @@ def ours(folder: Path, seed: int, test: torch.Tensor, target: float) -> UntilAsG
                 "schedule.warmup_steps=50",
                 "trainer.max_steps=2000",
                 "trainer.accelerator=cpu",
-                "+trainer.limit_val_batches=0",
+                "trainer.limit_val_batches=0",
             ],
         )
     resolved = OmegaConf.to_container(config, resolve=True)

@@ -39,7 +39,7 @@ def peak(text: Path, folder: Path) -> tuple[float, str]:
                 f"data.cache_dir={folder}/cache",
                 f"hydra.run.dir={folder}/run{len(list(folder.iterdir()))}",
                 "trainer.max_steps=300",
-                "+trainer.limit_val_batches=50",
+                "trainer.limit_val_batches=50",
                 "test=false",
             ],
             cwd=ROOT,

@@ -41,7 +41,7 @@ def ours(folder: Path) -> float:
             "data.batch_size=64",
             f"trainer.max_steps={options.steps}",
             "trainer.accelerator=cpu",
-            "+trainer.limit_val_batches=0",
+            "trainer.limit_val_batches=0",
             "test=false",
         ],
         cwd=ROOT,

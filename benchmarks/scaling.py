@@ -54,7 +54,7 @@ def seconds_a_step(folder: Path, hidden: int, batch: int, processes: int) -> tup
         f"truncation.length={LENGTH}",
         "truncation=k64",
     ]
-    budget = [f"trainer.max_steps={WARM + STEPS}", f"trainer.log_every_n_steps={WARM}", "+trainer.limit_val_batches=0"]
+    budget = [f"trainer.max_steps={WARM + STEPS}", f"trainer.log_every_n_steps={WARM}", "trainer.limit_val_batches=0"]
     rest = [
         "trainer.accelerator=cpu",
         "logger=none",

@@ -63,7 +63,7 @@ def ours(folder: Path, sources: list[str]) -> dict[str, float]:
     """By train.py, and by what predict.py calls."""
     command = [sys.executable, "train.py", *OVERRIDES, f"hydra.run.dir={folder}", "logger=none", "test=false"]
     budget = [f"trainer.max_time=00:00:{options.seconds // 60:02}:{options.seconds % 60:02}", "schedule=constant"]
-    rest = ["trainer.max_epochs=-1", "+trainer.limit_val_batches=0", "trainer.accelerator=cpu"]
+    rest = ["trainer.max_epochs=-1", "trainer.limit_val_batches=0", "trainer.accelerator=cpu"]
     subprocess.run([*command, *budget, *rest], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     summary = json.loads((folder / "summary.json").read_text())
     free_speed()

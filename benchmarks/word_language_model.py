@@ -52,7 +52,7 @@ def ours(folder: Path, text: Path, precision: str) -> float:
             "trainer.gradient_clip_val=0.25",
             "trainer.accelerator=cpu",
             f"trainer.precision={precision}",
-            "+trainer.limit_val_batches=0",
+            "trainer.limit_val_batches=0",
             "test=false",
             "logger=wandb",
             "logger.mode=offline",

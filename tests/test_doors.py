@@ -26,13 +26,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_split_that_was_scored_in_part_is_told_and_has_no_report(tmp_path):
-    few = ["data.sizes=[200,40,40]", "data.eval_batch_size=8", "trainer.max_steps=2", "trainer.limit_test_batches=2"]
-    result = door("train.py", "task=captioning", "logger=none", *few, f"hydra.run.dir={tmp_path}/run")
+    few = ["logger=none", "data.sizes=[200,40,40]", "data.eval_batch_size=8", "trainer.max_steps=2"]
+    part = ["task=captioning", *few, "trainer.limit_test_batches=2", f"hydra.run.dir={tmp_path}/part"]
+    result = door("train.py", *part)
     assert result.returncode == 0, result.stderr
-    assert "test: 2 of 5 batches were scored (trainer.limit_test_batches); no report is made of it" in result.stdout
-    assert json.loads((tmp_path / "run/summary.json").read_text())["scored_in_part"] == ["test"]
-    written = {path.name.partition("_")[0] for path in (tmp_path / "run/evaluation").iterdir()}
-    assert written == {"validation"}
+    assert "test: 2 of 5 batches (trainer.limit_test_batches) scored; no report is made of it" in result.stdout
+    assert json.loads((tmp_path / "part/summary.json").read_text())["scored_in_part"] == ["test"]
+    assert {path.name.partition("_")[0] for path in (tmp_path / "part/evaluation").iterdir()} == {"validation"}
+    result = door("train.py", *part[:-2], "trainer.limit_val_batches=0", "test=false", f"hydra.run.dir={tmp_path}/none")
+    assert result.returncode == 0, result.stderr
+    assert "validation: nothing (trainer.limit_val_batches=0) scored" in result.stdout
 
 
 def test_a_run_is_a_folder_that_explains_itself(finished):

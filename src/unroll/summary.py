@@ -70,12 +70,9 @@ def finish(
         score(task, datamodule=data, verbose=False)
         found = measured(trainer)
         metrics.update(found)
-        read, all_batches = _batches(trainer, split)
-        if read < all_batches:
-            key = "trainer.limit_val_batches" if split == "validation" else "trainer.limit_test_batches"
-            told.append(
-                f"note       {split}: {read} of {all_batches} batches were scored ({key}); no report is made of it"
-            )
+        part = _part(trainer, split)
+        if part:
+            told.append(f"note       {split}: {part} scored; no report is made of it")
             continue
         whole.append(split)
         if trainer.is_global_zero and found:
@@ -122,9 +119,10 @@ def finish(
         "baselines": {name: for_json(found) for name, found in baselines.items()},
     }
     metric = config["watch"]["metric"].removeprefix("val/")
-    draw_learning_curve(
-        folder / "metrics.csv", folder / "figures" / "learning_curve.png", metric, config["watch"]["label"]
-    )
+    if (folder / "metrics.csv").exists():  # a few steps without validation have no row
+        draw_learning_curve(
+            folder / "metrics.csv", folder / "figures" / "learning_curve.png", metric, config["watch"]["label"]
+        )
     # The last thing in the folder: what has a summary is finished, and is not scored again when it is resumed.
     with written_whole(folder / SUMMARY) as unfinished:
         unfinished.write_text(json.dumps(summary, indent=2) + "\n")
@@ -155,12 +153,15 @@ def measured(trainer: lightning.Trainer) -> dict[str, float]:
     return {name: value.item() for name, value in trainer.callback_metrics.items()}
 
 
-def _batches(trainer: lightning.Trainer, split: str) -> tuple[int, int]:
-    """How many batches of a split were just scored, and how many it has."""
+def _part(trainer: lightning.Trainer, split: str) -> str:
+    """What was just scored of a split, where that was not all of it."""
     validation = split == "validation"
-    read = trainer.num_val_batches if validation else trainer.num_test_batches
+    read = int(sum(trainer.num_val_batches if validation else trainer.num_test_batches))
     loader = trainer.val_dataloaders if validation else trainer.test_dataloaders
-    return int(read[0]), len(loader)  # type: ignore[arg-type]  # there is one, it was just read
+    limit = "trainer.limit_val_batches" if validation else "trainer.limit_test_batches"
+    if not read:
+        return f"nothing ({limit}=0)"
+    return "" if loader is None or read == len(loader) else f"{read} of {len(loader)} batches ({limit})"
 
 
 def for_json(metrics: dict[str, float]) -> dict[str, float | None]:
