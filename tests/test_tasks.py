@@ -216,5 +216,5 @@ def test_half_precision_trains_as_single_precision_does(tmp_path, task):
             losses[precision] = [float(row[name]) for row in csv.DictReader(file) if row[name]]
     first, *_, last = losses["32-true"]
     assert last < first
-    assert losses["bf16-mixed"] == pytest.approx(losses["32-true"], rel=0.01)
+    assert losses["bf16-mixed"] == pytest.approx(losses["32-true"], rel=0.02)  # bf16 has 8 bits: 0.4 % a rounding
     assert losses["bf16-true"] == pytest.approx(losses["32-true"], rel=0.03)  # its updates are rounded, too
