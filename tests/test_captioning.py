@@ -16,7 +16,7 @@ from sacrebleu.metrics.chrf import CHRF
 from unroll.building import build_data, build_task
 from unroll.data.builtin.shapes import Shapes
 from unroll.data.captioned_images import CaptionedImages
-from unroll.data.parallel_text import begun
+from unroll.data.parallel_batches import begun
 from unroll.data.picture_files import read_picture, write_picture
 from unroll.data.subwords import BEGIN, END
 from unroll.data.tokenizing import PAD

@@ -6,7 +6,7 @@ import torch
 from conftest import MODELS, composed
 from stacks import DOUBLE, assert_same, leaves, results, some_state, stack
 
-from unroll.data.parallel_text import begun
+from unroll.data.parallel_batches import begun
 from unroll.data.subwords import BEGIN, END, UNWRITTEN
 from unroll.decoding import beam_search
 from unroll.errors import UsageError

@@ -12,7 +12,7 @@ import torch
 from conftest import SHARED, composed
 
 from unroll.building import build_data
-from unroll.data.parallel_text import PairBatches, begun
+from unroll.data.parallel_batches import PairBatches, begun
 from unroll.data.subwords import BEGIN, END, decode, fit_subwords, words_of
 from unroll.data.tokenizing import PAD, Sequences, encode, load_tokenizer
 from unroll.errors import UserError

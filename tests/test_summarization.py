@@ -12,7 +12,7 @@ from torchmetrics.functional.text import rouge_score
 
 from unroll.building import build_data, build_task
 from unroll.data.builtin.reports import Reports
-from unroll.data.parallel_text import begun
+from unroll.data.parallel_batches import begun
 from unroll.data.subwords import BEGIN, END, UNWRITTEN
 from unroll.data.tokenizing import PAD
 from unroll.decoding import beam_search

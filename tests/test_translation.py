@@ -145,7 +145,7 @@ def test_the_score_is_the_models_own(learnt):
     task = unroll.load(learnt)
     (best, *_) = task.rewrite([PAIRS[3][0]], n_best=3)[0]
     assert best.text == PAIRS[3][1]
-    from unroll.data.parallel_text import begun
+    from unroll.data.parallel_batches import begun
     from unroll.data.subwords import END
     from unroll.data.tokenizing import encode
 

@@ -1,21 +1,18 @@
 """Texts and their translations: the format behind everything that turns one sequence into another of its own length."""
 
 import json
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
-import torch
 from pydantic import Field, PositiveInt
-from tokenizers import Tokenizer
-from torch import Tensor
 
-from unroll.data.batches import Batches
+from unroll.data.parallel_batches import PairBatches
+from unroll.data.parallel_spec import ParallelTextSpec
 from unroll.data.rows import RowData, Rows
-from unroll.data.subwords import BEGIN, END, UNWRITTEN, Subword, fit_subwords
-from unroll.data.tokenizing import PAD, UNKNOWN, Sequences, encode, load_tokenizer
+from unroll.data.subwords import UNWRITTEN, Subword, fit_subwords
+from unroll.data.tokenizing import UNKNOWN, Sequences, encode
 from unroll.errors import UserError
 from unroll.truncation import Truncation
 
@@ -34,133 +31,6 @@ class Pairs(Rows):
     def targets(self) -> list[str]:
         """The translation of each."""
         return self.wanted
-
-
-@dataclass(frozen=True)
-class ParallelTextSpec:
-    """What a model must know of parallel texts.
-
-    Attributes:
-        source_tokenizer_json, target_tokenizer_json: the tokenizers, as the `tokenizers` library writes them; the same
-            where there is one for both sides.
-        source_lang, target_lang: names of the languages, to be shown.
-    """
-
-    source_tokenizer_json: str
-    target_tokenizer_json: str
-    source_lang: str
-    target_lang: str
-
-    @cached_property
-    def source_tokenizer(self) -> Tokenizer:
-        """The tokenizer of the source side."""
-        return load_tokenizer(self.source_tokenizer_json)
-
-    @cached_property
-    def target_tokenizer(self) -> Tokenizer:
-        """The tokenizer of the target side."""
-        return load_tokenizer(self.target_tokenizer_json)
-
-    @property
-    def joint(self) -> bool:
-        """Whether both sides have the same tokens."""
-        return self.source_tokenizer_json == self.target_tokenizer_json
-
-    @property
-    def identity(self) -> str:
-        """What gives the model's numbers their meaning."""
-        return self.source_tokenizer_json + self.target_tokenizer_json
-
-
-class PairBatch(NamedTuple):
-    """Pairs side by side.
-
-    Attributes:
-        source: (source time, batch) of int64; `PAD` past a sentence's end.
-        lengths: (batch,) of int64, of the sources; None where all are as long as time.
-        target: (target time, batch) of int64, each ended by `END`; `PAD` past that.
-        references: the target texts as they were written; empty in training.
-        rows: (batch,) of int64: which of its split's pairs each is.
-        token_count: of the targets, without the padding.
-        share: the weight of this process's mean in that over all processes.
-        begins: whether it starts from the initial state: sentences always do.
-    """
-
-    source: Tensor
-    lengths: Tensor | None
-    target: Tensor
-    references: tuple[str, ...]
-    rows: Tensor
-    token_count: int
-    share: float
-    begins: bool = True
-
-
-class PairBatches(Batches):
-    """Batches of pairs of like lengths on both sides, so that little of a batch is padding.
-
-    Pairs lie in the order of their target's and then their source's length, those with equal lengths in a new order each
-    epoch; batches are cut from that, and shuffled.
-
-    Args:
-        sources, targets: the tokens of both sides.
-        references: the target texts; None: not needed.
-        batch_tokens: a batch's pairs times its longest side, at most, over all processes; but always one pair.
-        seed, rank, world_size: see `Batches`.
-    """
-
-    def __init__(
-        self,
-        sources: Sequences,
-        targets: Sequences,
-        references: list[str] | None,
-        batch_tokens: int,
-        seed: int | None = None,
-        rank: int = 0,
-        world_size: int = 1,
-    ) -> None:
-        super().__init__(seed, rank, world_size)
-        self.sources = sources
-        self.targets = targets
-        self.references = references
-        self._target_lengths = targets.lengths + 1  # with the end
-        longest = np.maximum(sources.lengths, self._target_lengths)
-        self._cuts = [0]
-        most = 0
-        for number, row in enumerate(self._in_order(np.arange(len(targets)))):
-            most = max(most, int(longest[row]))
-            if (number + 1 - self._cuts[-1]) * most > batch_tokens and number > self._cuts[-1]:
-                self._cuts.append(number)
-                most = int(longest[row])
-        self._cuts.append(len(targets))
-
-    def _in_order(self, rows: np.ndarray) -> np.ndarray:
-        return rows[np.lexsort((self.sources.lengths[rows], self._target_lengths[rows]))[::-1]]
-
-    def __len__(self) -> int:
-        return len(self._cuts) - 1
-
-    def batches(self, draw: np.random.Generator | None) -> list[np.ndarray]:
-        rows = np.arange(len(self.targets))
-        ordered = self._in_order(rows if draw is None else draw.permutation(rows))
-        cut = np.split(ordered, self._cuts[1:-1])
-        return cut if draw is None else [cut[index] for index in draw.permutation(len(cut))]
-
-    def collate(self, rows: np.ndarray, whole: np.ndarray) -> PairBatch:
-        source, lengths = self.sources.padded(rows)
-        target, _ = self.targets.padded(rows)
-        target = torch.cat([target, target.new_full((1, len(rows)), PAD)])
-        target[torch.from_numpy(self.targets.lengths[rows]), torch.arange(len(rows))] = END
-        count = int(self._target_lengths[rows].sum())
-        return PairBatch(
-            source,
-            lengths,
-            target,
-            () if self.references is None else tuple(self.references[row] for row in rows),
-            torch.from_numpy(rows),
-            count,
-            count * self.world_size / int(self._target_lengths[whole].sum()),
-        )
 
 
 class ParallelText(RowData[Pairs]):
@@ -346,8 +216,3 @@ class ParallelText(RowData[Pairs]):
         return PairBatches(
             sources, targets, references, self.eval_batch_tokens, rank=self.rank, world_size=self.world_size
         )
-
-
-def begun(target: Tensor) -> Tensor:
-    """What a decoder reads while it writes `target`, (time, batch): `BEGIN`, and then all but the last token."""
-    return torch.cat([target.new_full((1, target.shape[1]), BEGIN), target[:-1]])

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from unroll.data.base import Data
 from unroll.data.captioned_images import CaptionBatch, CaptionedImages, CaptionSpec
-from unroll.data.parallel_text import begun
+from unroll.data.parallel_batches import begun
 from unroll.data.picture_files import write_picture
 from unroll.data.subwords import BEGIN, END, UNWRITTEN, decode
 from unroll.data.tokenizing import PAD

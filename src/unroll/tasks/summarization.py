@@ -8,7 +8,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from unroll.data.base import Data
-from unroll.data.parallel_text import PairBatch, ParallelText, ParallelTextSpec, begun
+from unroll.data.parallel_batches import PairBatch, begun
+from unroll.data.parallel_spec import ParallelTextSpec
+from unroll.data.parallel_text import ParallelText
 from unroll.data.tokenizing import PAD
 from unroll.errors import UsageError
 from unroll.insight.summaries import Summaries, lead

@@ -16,7 +16,9 @@ from torch.optim import Optimizer
 
 from unroll.data.base import Data
 from unroll.data.buckets import Buckets
-from unroll.data.parallel_text import PairBatch, ParallelText, ParallelTextSpec, begun
+from unroll.data.parallel_batches import PairBatch, begun
+from unroll.data.parallel_spec import ParallelTextSpec
+from unroll.data.parallel_text import ParallelText
 from unroll.data.subwords import BEGIN, END, UNWRITTEN, decode, words_of
 from unroll.data.tokenizing import PAD, encode
 from unroll.decoding import Hypothesis, beam_search, sample

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from unroll.attention import Score
-from unroll.data.parallel_text import PairBatch, ParallelTextSpec, begun
+from unroll.data.parallel_batches import PairBatch, begun
+from unroll.data.parallel_spec import ParallelTextSpec
 from unroll.data.tokenizing import PAD
 from unroll.errors import UsageError
 from unroll.insight.translations import Translations
