@@ -222,13 +222,11 @@ def _paths(task: Task, trainer: lightning.Trainer) -> str:
 def _close(trainer: lightning.Trainer, finished: bool) -> None:
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
-            import wandb
-
             error = sys.exception()
             if error is not None:
                 logger.experiment.summary["error"] = f"{type(error).__name__}: {one_line(error)}"
             offline = logger.experiment.settings._offline
-            wandb.finish(exit_code=0 if finished else 1)
+            logger.experiment.finish(exit_code=0 if finished else 1)
             if offline:
                 log.info(f"W&B      offline; `wandb sync {trainer.default_root_dir}/wandb/offline-run-*` sends it up")
     if torch.distributed.is_available() and torch.distributed.is_initialized() and finished:

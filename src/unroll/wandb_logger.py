@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from urllib.request import getproxies
 from lightning.pytorch.loggers import WandbLogger
 from pydantic import PositiveInt
 
+from unroll.errors import one_line
 from unroll.runs import checkpoint_path, read_overrides
 
 Mode = Literal["auto", "online", "offline"]
@@ -77,9 +79,61 @@ def wandb_logger(
             print(f"note: W&B {attempt}: {str(error).splitlines()[0]}", file=sys.stderr)
             continue
         identity.write_text(json.dumps({"id": run.id, "project": project, "entity": entity}))
-        return WandbLogger(experiment=run)
+        return SurvivingLogger(experiment=run)
     print("note: this run is not recorded with W&B; metrics.csv has its numbers", file=sys.stderr)
     return None
+
+
+class SurvivingLogger(WandbLogger):
+    """A run goes on where its record cannot: W&B's own process may have been ended, or its disk be full."""
+
+    _gone = False
+
+    @property
+    def experiment(self) -> Any:
+        return _Forgiving(super().experiment, self)
+
+    def lost(self, error: Exception) -> None:
+        """Tell it once, and let go of W&B's process, which would be asked again when this one ends."""
+        import wandb
+
+        if not self._gone:
+            self._gone = True
+            print(
+                f"note: W&B: {one_line(error)}: the run goes on without its record there; metrics.csv has its numbers",
+                file=sys.stderr,
+            )
+            with suppress(Exception, SystemExit):
+                wandb.teardown(exit_code=1)
+
+
+class _Forgiving:
+    """A run of W&B, or its summary, whose calls may fail."""
+
+    def __init__(self, part: Any, logger: SurvivingLogger) -> None:
+        self._part = part
+        self._logger = logger
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._part, name)
+        if name == "summary":
+            return _Forgiving(value, self._logger)
+        if not callable(value):
+            return value
+
+        def called(*arguments: Any, **options: Any) -> Any:
+            try:
+                return value(*arguments, **options)
+            except Exception as error:  # whatever it is: as above
+                self._logger.lost(error)
+
+        return called
+
+    def __getitem__(self, key: str) -> Any:
+        return self._part[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self.update({key: value})
 
 
 def log_checkpoints(logger: WandbLogger, folder: Path) -> None:

@@ -1,6 +1,8 @@
 """A disk that is full, a folder that cannot be written, files that are taken away: one line, and what was saved stays."""
 
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,4 +84,21 @@ def test_a_log_that_is_taken_away_ends_nothing(tmp_path):
     for name in ("metrics.csv", "train.log"):
         (tmp_path / "run" / name).unlink(missing_ok=True)
     assert run.wait() == 0
+    assert (tmp_path / "run/summary.json").exists()
+
+
+def test_a_run_goes_on_without_the_process_of_wandb(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    wandb = ["logger=wandb", "logger.checkpoints=true"]
+    composed(*small("recall"), *wandb, "trainer.max_steps=400", folder=tmp_path / "run")
+    run = Run(tmp_path / "run")
+    run.wait_for("validating", 3)
+    of_the_run = ["pgrep", "-P", str(run.pid), "-f", "wandb-core"]
+    for found in subprocess.run(of_the_run, capture_output=True, text=True, check=True).stdout.split():
+        os.kill(int(found), signal.SIGKILL)
+    assert run.wait() == 0, run.log.read_text()
+    told = run.log.read_text()
+    assert told.count("the run goes on without its record there; metrics.csv has its numbers") == 1
+    assert "Traceback" not in told
+    assert read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")["global_step"] == 400
     assert (tmp_path / "run/summary.json").exists()
