@@ -1,10 +1,9 @@
-"""Sentiment: its loss, its scores, its report, and the texts that it labels."""
+"""Sentiment: its loss, its explanations, its report, and the texts that it labels."""
 
 import csv
 import html
 import io
 import json
-import math
 import re
 import subprocess
 from pathlib import Path
@@ -18,13 +17,9 @@ from rich.console import Console
 
 from unroll.building import build_data, build_task
 from unroll.data.buckets import LabelledBatch
-from unroll.data.builtin.reviews import Reviews
 from unroll.data.labelled_text import LabelledTextSpec
 from unroll.data.tokenizing import fit_tokenizer
 from unroll.errors import UsageError
-from unroll.insight.bag_of_words import bag_of_words
-from unroll.insight.classification import Answers
-from unroll.insight.difficulty import group_by_difficulty
 from unroll.insight.words import explain, page
 from unroll.job import run
 
@@ -104,70 +99,6 @@ def test_what_does_not_fit_the_classes_is_refused():
         task_of("truncation=k16", "truncation.carry_state=false", "truncation.vary_length=true")
 
 
-# Scores
-
-
-def some_answers(classes: int, count: int = 500) -> Answers:
-    generator = torch.Generator().manual_seed(classes)
-    logits = torch.randn(count, classes, generator=generator, dtype=torch.float64)
-    labels = torch.where(
-        torch.rand(count, generator=generator) < 0.6,
-        logits.argmax(-1),
-        torch.randint(classes, (count,), generator=generator),
-    )
-    return Answers(torch.softmax(logits, -1), labels)
-
-
-@pytest.mark.parametrize("classes", [2, 5])
-def test_scores_are_those_of_scikit_learn(classes):
-    answers = some_answers(classes)
-    y, p, chosen = answers.labels.numpy(), answers.probabilities.numpy(), answers.chosen.numpy()
-    scores = answers.scores()
-    assert scores["accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(y, chosen))
-    assert scores["f1"] == pytest.approx(sklearn.metrics.f1_score(y, chosen, average="macro"))
-    assert ("auroc" in scores) == (classes == 2)
-    if classes == 2:
-        assert scores["auroc"] == pytest.approx(sklearn.metrics.roc_auc_score(y, p[:, 1]))
-    assert np.array_equal(answers.confusion(), sklearn.metrics.confusion_matrix(y, chosen))
-    expected = sklearn.metrics.precision_recall_fscore_support(y, chosen)
-    np.testing.assert_allclose(np.array(answers.by_class()).T, np.array(expected))
-
-
-def test_the_calibration_error_by_hand():
-    """Two answers at 0.95, one of them right; two at 0.65, both right: (|0.5 - 0.95| + |1 - 0.65|) / 2."""
-    p = torch.tensor([0.95, 0.95, 0.65, 0.65], dtype=torch.float64)
-    answers = Answers(torch.stack([p, 1 - p], 1), torch.tensor([0, 1, 0, 0]))
-    assert answers.scores()["calibration_error"] == pytest.approx((0.45 + 0.35) / 2, abs=1e-6)
-
-
-def test_one_class_alone_in_a_split_has_no_auroc_and_no_crash():
-    answers = Answers(torch.tensor([[0.6, 0.4], [0.3, 0.7]]), torch.tensor([0, 0]))
-    assert answers.scores()["accuracy"] == 0.5
-    assert math.isnan(answers.scores()["auroc"])
-
-
-def test_the_most_wrong_come_first():
-    p = torch.tensor([[0.6, 0.4], [0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])
-    answers = Answers(p, torch.tensor([1, 1, 1, 0]))
-    assert answers.most_wrong(5) == [1, 0]
-    assert answers.surest(5) == [2, 3]
-
-
-def by_length(values, right):
-    return group_by_difficulty("length", "accuracy", 1.0, 0.5, values, lambda some: float(right[some].mean()))
-
-
-def test_accuracy_by_difficulty():
-    values = np.repeat([1.0, 2.0, 3.0], 100)
-    line = by_length(values, values != 2.0)
-    assert (line.values, line.scores, line.counts) == ([1.0, 2.0, 3.0], [1.0, 0.0, 1.0], [100, 100, 100])
-    many = by_length(np.arange(1000.0), np.arange(1000) < 100)
-    assert many.counts == [100] * 10
-    assert many.scores == [1.0, *[0.0] * 9]
-    few_at_the_end = by_length(np.repeat([0.0, 7.0, 9.0], [60, 38, 2]), np.ones(100, bool))
-    assert few_at_the_end.counts == [60, 40]
-
-
 # Words that decided
 
 
@@ -220,75 +151,6 @@ def test_bytes_of_one_character_are_explained_together():
         assert html.unescape(re.sub(r"<[^>]*>", "", explanation.html())) == text
         total = embedding.weight[tokenizer.encode(text).ids].sum()
         assert sum(explanation.scores) == pytest.approx(float(total.detach()))
-
-
-# The built-in reviews
-
-
-def label_of(text: str) -> str:
-    """A reader that knows the rules, written apart from the grammar."""
-
-    def polarity(statement: str) -> bool:
-        turned = len(re.findall(r"\b(?:not|nobody)\b", statement)) % 2 == 1
-        (adjective,) = set(statement.split()) & (BAD | GOOD)
-        return (adjective in GOOD) != turned
-
-    if " , it was " in text:
-        return name(polarity(text.split(" , it was ")[1]))
-    if " but " in text:
-        return name(polarity(text.split(" but ")[1]))
-    if "although" in text:
-        (point,) = [part for part in text.split(" , ") if "although" not in part]
-        return name(polarity(point))
-    if " and " in text:
-        first, second = text.split(" and ")
-        strong = [
-            side for side in (first, second) if set(side.split()) & {"extremely", "truly", "deeply", "thoroughly"}
-        ]
-        return name(polarity(strong[0] if strong else first))
-    return name(polarity(text))
-
-
-def name(positive: bool) -> str:
-    return "positive" if positive else "negative"
-
-
-_BAD = "dull clumsy lifeless hollow tedious wooden shallow bland messy forgettable stale grating awkward lazy weak"
-_GOOD = "moving clever vivid brilliant gripping tender witty fresh elegant memorable lively graceful daring warm strong"
-BAD, GOOD = set(_BAD.split()), set(_GOOD.split())
-
-
-def reviews(*overrides: str) -> Reviews:
-    data = build_data(composed("task=sentiment", *overrides))
-    assert isinstance(data, Reviews)
-    return data
-
-
-def test_a_reader_who_knows_the_rules_agrees_with_every_label():
-    data = reviews("data.max_clauses=0", "data.sizes=[3000,300,300]")
-    for examples in data.examples.values():
-        for text, label in zip(examples.texts, examples.labels, strict=True):
-            assert label_of(text.removesuffix(" .")) == label, text
-
-
-def test_no_text_stands_in_two_splits_and_labels_are_balanced():
-    data = reviews("data.sizes=[3000,500,500]")
-    texts = [text for split in data.splits for text in data.examples[split].texts]
-    assert len(set(texts)) == len(texts)
-    data.prepare_data()
-    assert data.spec.counts == (1500, 1500)
-    assert not any("stand in train too" in line for line in data.describe())
-    other = reviews("data.sizes=[3000,500,500]", "data.grammar_seed=1")
-    assert other.examples["train"].texts != data.examples["train"].texts
-    assert reviews("data.sizes=[3000,500,500]", "seed=9").examples == data.examples
-
-
-def test_counting_words_is_not_enough():
-    data = reviews()
-    data.prepare_data()
-    scored = {"test": (data.examples["test"].texts, data.labels("test"))}
-    answers = bag_of_words(data.examples["train"].texts, data.labels("train"), scored, 2, True)
-    assert 0.5 < answers["test"].scores()["accuracy"] < 0.7
 
 
 # Whole runs
