@@ -12,9 +12,11 @@ DOUBLE = {"rtol": 1e-9, "atol": 1e-11}
 
 
 def stack(model: str, *overrides: str, input_size: int = 5, hidden_size: int = 8) -> Recurrent:
-    # Sequences here are short: an edge over 8 steps would never be passed.
-    short = ["model.cell.distance=3"] if "distance" in composed(f"model={model}")["model"]["cell"] else []
-    config = composed(f"model={model}", f"model.hidden_size={hidden_size}", *short, *overrides)
+    # Sequences here are short: an edge over 8 steps would never be passed. Heads are few: the norm of two numbers is a sign.
+    small = {"distance": 3, "heads": hidden_size // 4}
+    options = composed(f"model={model}")["model"]["cell"]
+    chosen = [f"model.cell.{key}={value}" for key, value in small.items() if key in options]
+    config = composed(f"model={model}", f"model.hidden_size={hidden_size}", *chosen, *overrides)
     made = hydra.utils.instantiate(config["model"], _convert_="all")(input_size=input_size).double()
     # Weights away from their special start (zero biases, orthogonal matrices), where a mistake could hide.
     for parameter in made.parameters():
@@ -44,7 +46,7 @@ def by_loop(recurrent: Recurrent, x: Tensor, state: State, lengths: Tensor | Non
     for layer, layer_state in zip(recurrent.layers, state, strict=True):
         x, layer_state = layer.loop(x, layer_state, lengths)
         final.append(layer_state)
-    return x, tuple(final)
+    return recurrent.norm(x), tuple(final)
 
 
 def results(outputs: Tensor, final: State, inputs: list[Tensor]) -> list[Tensor]:

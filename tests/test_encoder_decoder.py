@@ -14,7 +14,7 @@ from unroll.models.encoder_decoder import EncoderDecoder
 from unroll.state import detach
 
 ATTENTIONS = ["none", "additive", "dot", "general"]
-NO_MAP = {"mlstm"}  # whose state is a matrix: it goes from one direction to the decoder only as it is
+NO_MAP = {"mlstm", "mlstm_block"}  # whose state is a matrix: it goes from one direction to the decoder only as it is
 
 
 def network(cell="gru", *overrides: str, attention="additive", seed=0, **options) -> EncoderDecoder:

@@ -26,7 +26,7 @@ VOCABULARY = 11
 
 def network(cell: str = "gru", **options) -> PointerGenerator:
     torch.manual_seed(0)
-    both = [] if cell == "mlstm" else ["model.bidirectional=true"]  # whose state is not mapped
+    both = [] if cell in ("mlstm", "mlstm_block") else ["model.bidirectional=true"]  # whose state is not mapped
     short = ["model.cell.distance=3"] if "distance" in composed(f"model={cell}")["model"]["cell"] else []
     config = composed(f"model={cell}", "model.hidden_size=8", *both, *short)
     recurrent = hydra.utils.instantiate(config["model"], _convert_="all")

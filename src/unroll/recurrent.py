@@ -30,6 +30,8 @@ class Recurrent(nn.Module):
             path).
         locked_dropout: drop the same features at every step of a sequence (Gal & Ghahramani 2016), not anew at each.
         residual: each layer but the first adds its input to its output.
+        output_norm: layer normalization (Ba et al. 2016) of the top layer's outputs: the last one of a stack of blocks, each
+            of which begins with one.
         top_size: units of the top layer (and direction); None: hidden_size. As wide as an embedding, it can share its
             weights over wider layers (Merity et al. 2017, section 4.5).
         backend: the path over time, see `Cell.paths`; `auto` takes the fastest that a cell has.
@@ -51,6 +53,7 @@ class Recurrent(nn.Module):
         dropout: Probability = 0.0,
         locked_dropout: bool = False,
         residual: bool = False,
+        output_norm: bool = False,
         backend: str = "auto",
         recompute: Annotated[int, Field(ge=1)] | Literal["auto"] | None = None,
         top_size: PositiveInt | None = None,
@@ -72,6 +75,7 @@ class Recurrent(nn.Module):
         shapes = list(zip(self._widths, sizes, strict=True))
         self.layers = nn.ModuleList(cell(width, size) for width, size in shapes)
         self.reverse_layers = nn.ModuleList(cell(width, size) for width, size in shapes if bidirectional)
+        self.norm = nn.LayerNorm(self.output_size, bias=False) if output_norm else nn.Identity()
         self.dropout = dropout
         self.locked_dropout = locked_dropout
         self.residual = residual
@@ -162,6 +166,7 @@ class Recurrent(nn.Module):
                 final.append(cell_state)
             y = outputs[0] if directions == 1 else torch.cat(outputs, dim=-1)
             x = x + y if self.residual and depth > 0 else y
+        x = self.norm(x)
         return (x, tuple(final)) if keep_state else (cut_outputs(x, lengths), None)
 
     def stepper(self, x: Tensor, masks: tuple[Masks, ...]) -> Callable[[int, Tensor, State], tuple[Tensor, State]]:
@@ -203,7 +208,7 @@ class Recurrent(nn.Module):
                 after.append(new)
                 output = cell.output(new)
                 y = x_t + output if self.residual and depth > 0 else output
-            return y, tuple(after)
+            return self.norm(y), tuple(after)
 
         return step
 

@@ -13,21 +13,21 @@ from unroll.errors import UsageError
 from unroll.state import State
 
 
-class MLSTM(Cell):
-    """The state is (C, n, m), a head's memory, normalizer and stabilizer, and h, the output of before.
+class MatrixMemory(Cell):
+    """What an mLSTM is but for where its input comes from: a subclass writes `project`, which gives q, k, v, i~ and f~, side
+    by side, and what its `gate` takes.
 
-        q, k, v = W_q x_t, W_k x_t / sqrt(d), W_v x_t           (batch, heads, d)
-        i~, f~ = w_i x_t + b_i, w_f x_t + b_f                   (batch, heads): a number a head
-        o = sigmoid(W_o x_t + b_o)
         m_t = max(logsigmoid(f~) + m_{t-1}, i~)
         i', f' = exp(i~ - m_t), exp(logsigmoid(f~) + m_{t-1} - m_t)
         C_t = f' C_{t-1} + i' v k^T
         n_t = f' n_{t-1} + i' k
-        h_t = o * C_t q / max(|n_t . q|, exp(-m_t))
+        h_t = C_t q / max(|n_t . q|, exp(-m_t))                 then gated
+
+    q, k, v are (batch, heads, d) with d = hidden_size / heads; i~, f~ are (batch, heads), a number a head.
 
     h does not feed back: all that depends on the input is hoisted out of time, and a window of steps is computed at once
-    (the paper's appendix A.3, here from a carried state). The state is (h, C, n, m) with shapes
-    (batch, hidden_size), (batch, heads, d, d), (batch, heads, d), (batch, heads), d = hidden_size / heads.
+    (the paper's appendix A.3, here from a carried state). The state is (h, C, n, m), output, memory, normalizer and
+    stabilizer, with shapes (batch, hidden_size), (batch, heads, d, d), (batch, heads, d), (batch, heads).
 
     Args:
         input_size, hidden_size: see `Cell`.
@@ -41,17 +41,15 @@ class MLSTM(Cell):
     can_keep_units = False
     any_state = False
 
-    def __init__(self, input_size: PositiveInt, hidden_size: PositiveInt, heads: PositiveInt) -> None:
+    def __init__(self, input_size: int, hidden_size: int, heads: int) -> None:
         super().__init__(input_size, hidden_size)
         if hidden_size % heads:
             raise UsageError(f"model.cell.heads={heads} does not divide model.hidden_size={hidden_size}")
         self.heads = heads
-        self.W = nn.Parameter(torch.empty(4 * hidden_size, input_size))  # q, k, v, o
-        for block in self.W.data.chunk(4):
-            nn.init.xavier_uniform_(block)
-        self.b_o = nn.Parameter(torch.zeros(hidden_size))
-        self.w = nn.Parameter(torch.zeros(2 * heads, input_size))  # i, f
-        self.b = nn.Parameter(torch.cat([torch.zeros(heads), torch.linspace(3.0, 6.0, heads)]))
+
+    def gate(self, h: Tensor, rest: Tensor) -> Tensor:
+        """h: (..., hidden_size), what was read; rest: (..., r), what `project` gave behind f~. As it is by default."""
+        return h
 
     def initial_state(self, batch_size: int, like: Tensor) -> State:
         d = self.hidden_size // self.heads
@@ -66,28 +64,24 @@ class MLSTM(Cell):
         h: Tensor = state[0]
         return h
 
-    def project(self, x: Tensor) -> Tensor:
-        q, k, v, o = F.linear(x, self.W).chunk(4, dim=-1)
-        k = k / math.sqrt(self.hidden_size // self.heads)
-        return torch.cat([q, k, v, torch.sigmoid(o + self.b_o), F.linear(x, self.w, self.b)], dim=-1)
-
     def _parts(self, px: Tensor) -> tuple[Tensor, ...]:
-        """px: (..., p) -> q, k, v (..., heads, d), o (..., hidden_size), i~ and log f (..., heads), in full precision."""
+        """px: (..., p) -> q, k, v (..., heads, d), i~ and log f (..., heads), the rest (..., r), in full precision."""
         units, heads = self.hidden_size, self.heads
-        px = px.to(self.W.dtype)
-        q, k, v, o, i, f = px.split([units, units, units, units, heads, heads], dim=-1)
+        px = px.to(next(self.parameters()).dtype)
+        rest = px.shape[-1] - 3 * units - 2 * heads
+        q, k, v, i, f, rest = px.split([units, units, units, heads, heads, rest], dim=-1)
         q, k, v = (part.unflatten(-1, (heads, -1)) for part in (q, k, v))
-        return q, k, v, o, i, F.logsigmoid(f)
+        return q, k, v, i, F.logsigmoid(f), rest
 
     def step(self, px_t: Tensor, state: State, *masks: Tensor) -> State:
         _, C, n, m = state
-        q, k, v, o, i, log_f = self._parts(px_t)
+        q, k, v, i, log_f, rest = self._parts(px_t)
         before, m = m, torch.maximum(log_f + m, i)
         i, f = torch.exp(i - m)[..., None], torch.exp(log_f + before - m)[..., None]
         C = f[..., None] * C + (i * v)[..., :, None] * k[..., None, :]
         n = f * n + i * k
         read = (C @ q[..., None]).squeeze(-1)
-        return o * (read / _scale((n * q).sum(-1), m)[..., None]).flatten(-2), C, n, m
+        return self.gate((read / _scale((n * q).sum(-1), m)[..., None]).flatten(-2), rest), C, n, m
 
     def parallel(self, x: Tensor, state: State, lengths: Tensor | None, masks: Masks) -> tuple[Tensor, State]:
         """As `loop`, a window of steps at once: within it, h_t is a weighted sum over what was written before t."""
@@ -106,7 +100,7 @@ class MLSTM(Cell):
 
     def _window(self, px: Tensor, state: State, past: Tensor | None) -> tuple[Tensor, State]:
         _, C, n, m = state
-        q, k, v, o, i, log_f = self._parts(px)
+        q, k, v, i, log_f, rest = self._parts(px)
         if past is not None:  # past its end a sequence writes nothing and forgets nothing
             i = i.masked_fill(past[..., None], -torch.inf)
             log_f = log_f.masked_fill(past[..., None], 0)
@@ -128,8 +122,37 @@ class MLSTM(Cell):
         left, left_before = left[..., -1, :, None], left_before[..., -1, :]
         C = left_before[..., None] * C + (left * v).transpose(-1, -2) @ k
         n = left_before * n + (left * k).sum(-2)
-        h = o * h
+        h = self.gate(h, rest)
         return h, (h[-1], C, n, m_t[..., -1].clone())  # a view, carried on, would keep the window
+
+
+class MLSTM(MatrixMemory):
+    """As `MatrixMemory`, with
+
+        q, k, v = W_q x_t, W_k x_t / sqrt(d), W_v x_t
+        i~, f~ = w_i x_t + b_i, w_f x_t + b_f
+        h_t = sigmoid(W_o x_t + b_o) * h_t
+
+    Args:
+        input_size, hidden_size, heads: see `MatrixMemory`.
+    """
+
+    def __init__(self, input_size: PositiveInt, hidden_size: PositiveInt, heads: PositiveInt) -> None:
+        super().__init__(input_size, hidden_size, heads)
+        self.W = nn.Parameter(torch.empty(4 * hidden_size, input_size))  # q, k, v, o
+        for block in self.W.data.chunk(4):
+            nn.init.xavier_uniform_(block)
+        self.b_o = nn.Parameter(torch.zeros(hidden_size))
+        self.w = nn.Parameter(torch.zeros(2 * heads, input_size))  # i, f
+        self.b = nn.Parameter(torch.cat([torch.zeros(heads), torch.linspace(3.0, 6.0, heads)]))
+
+    def project(self, x: Tensor) -> Tensor:
+        q, k, v, o = F.linear(x, self.W).chunk(4, dim=-1)
+        k = k / math.sqrt(self.hidden_size // self.heads)
+        return torch.cat([q, k, v, F.linear(x, self.w, self.b), torch.sigmoid(o + self.b_o)], dim=-1)
+
+    def gate(self, h: Tensor, rest: Tensor) -> Tensor:
+        return rest * h
 
 
 _WINDOW = 64  # steps at once: the work within a window grows with its square

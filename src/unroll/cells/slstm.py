@@ -10,10 +10,11 @@ from unroll.errors import UsageError
 from unroll.state import State
 
 
-class SLSTM(Cell):
-    """The state is (h, c, n, m), each (batch, hidden_size): output, memory, normalizer, stabilizer.
+class ScalarMemory(Cell):
+    """What an sLSTM is but for where its input comes from: a subclass writes `project`, which gives px_t of the gates i~, f~,
+    z~ and o~, side by side, with their bias b.
 
-        i~, f~, z~, o~ = W x_t + R h_{t-1} + b        R block-diagonal: a head's units hear of each other only
+        i~, f~, z~, o~ = px_t + R h_{t-1}             R block-diagonal: a head's units hear of each other only
         log f = logsigmoid(f~)
         m_t = max(log f + m_{t-1}, i~)
         i', f' = exp(i~ - m_t), exp(log f + m_{t-1} - m_t)
@@ -21,7 +22,8 @@ class SLSTM(Cell):
         n_t = f' * n_{t-1} + i'
         h_t = sigmoid(o~) * c_t / n_t
 
-    m only keeps the exponentials in range: c / n does not depend on it, so it may begin at zero.
+    m only keeps the exponentials in range: c / n does not depend on it, so it may begin at zero. The state is (h, c, n, m),
+    each (batch, hidden_size): output, memory, normalizer, stabilizer.
 
     Args:
         input_size, hidden_size: see `Cell`.
@@ -34,15 +36,12 @@ class SLSTM(Cell):
     can_keep_units = False
     any_state = False
 
-    def __init__(self, input_size: PositiveInt, hidden_size: PositiveInt, heads: PositiveInt) -> None:
+    def __init__(self, input_size: int, hidden_size: int, heads: int) -> None:
         super().__init__(input_size, hidden_size)
         if hidden_size % heads:
             raise UsageError(f"model.cell.heads={heads} does not divide model.hidden_size={hidden_size}")
         self.heads = heads
         width = hidden_size // heads
-        self.W = nn.Parameter(torch.empty(4 * hidden_size, input_size))
-        for block in self.W.data.chunk(4):
-            nn.init.xavier_uniform_(block)
         # (head, from, gate and to)
         self.R = nn.Parameter(torch.zeros(heads, width, 4 * width))
         self.b = nn.Parameter(torch.zeros(4 * hidden_size))
@@ -57,9 +56,6 @@ class SLSTM(Cell):
         h: Tensor = state[0]
         return h
 
-    def project(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.W, self.b)
-
     def step(self, px_t: Tensor, state: State, *masks: Tensor) -> State:
         h, c, n, m = state
         batch = len(h)
@@ -73,3 +69,20 @@ class SLSTM(Cell):
         c = f * c + i * torch.tanh(z)
         n = f * n + i
         return torch.sigmoid(o) * c / n, c, n, m
+
+
+class SLSTM(ScalarMemory):
+    """As `ScalarMemory`, with px_t = W x_t.
+
+    Args:
+        input_size, hidden_size, heads: see `ScalarMemory`.
+    """
+
+    def __init__(self, input_size: PositiveInt, hidden_size: PositiveInt, heads: PositiveInt) -> None:
+        super().__init__(input_size, hidden_size, heads)
+        self.W = nn.Parameter(torch.empty(4 * hidden_size, input_size))
+        for block in self.W.data.chunk(4):
+            nn.init.xavier_uniform_(block)
+
+    def project(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.W, self.b)
