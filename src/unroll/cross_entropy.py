@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_CHUNK = 2**22  # logits at a time
+_CHUNK = 2**21  # logits at a time
 
 
 def linear_cross_entropy(
@@ -56,15 +56,21 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 if wanted
                 else (None, None, None)
             )
-            size = max(1, _CHUNK // classes)
+            size = min(rows, max(1, _CHUNK // classes))
+            # Made once: what is made and freed anew each time is not always given back.
+            both = (
+                torch.empty(size, classes, dtype=kind, device=x.device),
+                torch.empty(size, classes, dtype=exact, device=x.device),
+            )
             for start in range(0, rows, size):
                 part, right = x[start : start + size].to(kind), target[start : start + size, None]
-                logits = torch.addmm(b, part, W.t()).to(exact)
-                told = logits.gather(1, right)
+                logits, p = (buffer[: len(part)] for buffer in both)
+                torch.addmm(b, part, W.t(), out=logits)
+                told = logits.gather(1, right).to(exact)
                 if label_smoothing:
-                    total -= label_smoothing / classes * logits.sum()
+                    total -= label_smoothing / classes * logits.sum(dtype=exact)
                 # The largest probability is 1 / z, z the sum of exp(logits - largest): one pass of exponentials does both.
-                p = logits.softmax(1)
+                torch.softmax(logits, 1, exact, out=p)
                 total += (logits.amax(1) - p.amax(1).log() - (1 - label_smoothing) * told.squeeze(1)).sum()
                 if d_x is None or d_weight is None or d_bias is None:
                     continue
