@@ -3,28 +3,24 @@
 `pytest tests/faults/test_files.py --long` changes bytes at random 400 times in each kind of file, and prints how it went.
 """
 
+import argparse
 import gzip
 import json
-import signal
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import numpy as np
 import pandas
 import pytest
-from conftest import composed
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from outcomes import outcome, within
 from PIL import Image
 
-from unroll.building import build_data, check
 from unroll.errors import UserError
+from unroll.streaming import texts_of
 
 ROWS = 40
 WORDS = ["north", "Größe", "tea", "sun", "it's", "42"]
@@ -65,64 +61,6 @@ KINDS: dict[tuple[str, str], bytes] = {
     **{(option, ".csv"): text.encode() for option, text in CSV.items()},
     **{(option, ".jsonl"): "".join(f"{json.dumps(row)}\n" for row in rows).encode() for option, rows in JSON.items()},
 }
-TASKS = {
-    "text_files": "char_lm",
-    "tagged_files": "tagging",
-    "labelled_files": "sentiment",
-    "parallel_files": "translation",
-    "summary_files": "summarization",
-    "captioned_files": "captioning",
-    "series_files": "forecasting",
-}
-SETTINGS = {
-    "text_files": ["data.batch_size=2", "truncation=k8"],
-    "series_files": ["data.context_length=12", "data.prediction_length=3"],
-    "captioned_files": ["data.image_size=16"],
-}
-
-
-@cache
-def config_of(option: str) -> dict[str, Any]:
-    config = composed(f"task={TASKS[option]}", f"data={option}", "data.path=x", *SETTINGS.get(option, []))
-    check(config)
-    return config
-
-
-@contextmanager
-def within(seconds: int) -> Iterator[None]:
-    def late(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError(f"more than {seconds} seconds")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
-
-def outcome(option: str, path: Path) -> str:
-    """`handled`, or `refused`; anything else is an error of ours."""
-    config = config_of(option)
-    cached = {"cache_dir": str(path.parent / "cache")} if "cache_dir" in config["data"] else {}
-    config = {**config, "data": {**config["data"], "path": str(path), **cached}}
-    try:
-        with within(20):
-            data = build_data(config)
-            data.prepare_data()
-            _ = data.spec
-            assert all(isinstance(line, str) for line in data.describe())
-            next(iter(data.train_dataloader()))
-            for split in data.splits:
-                next(iter(data.eval_dataloader(split)))
-    except UserError as error:
-        told = str(error)
-        assert "\n" not in told, told
-        assert str(path) in told or "data." in told, f"names no file: {told}"
-        assert len(told) <= 1000, told
-        return "refused"
-    return "handled"
 
 
 def changes() -> dict[str, Callable[[bytes], bytes]]:
@@ -228,6 +166,29 @@ def test_what_is_wrong_with_a_file_is_said(option, suffix, pictures, request):
         print(f"\n{option}{suffix}: tried {found.total()}, handled {found['handled']}, refused {found['refused']}")
 
 
+@pytest.mark.parametrize(("option", "suffix"), [kind for kind in KINDS if kind[0] in ("text_files", "labelled_files")])
+def test_what_is_wrong_with_an_input_of_predict_is_said(option, suffix, tmp_path, request):
+    found = Counter()
+    path = tmp_path / f"input{suffix}"
+    options = argparse.Namespace(text=None, input=path, column=None, encoding="utf-8")
+    for name, change in changes().items():
+        path.write_bytes(change(KINDS[option, suffix]))
+        try:
+            with within(20):
+                assert all(isinstance(text, str) for text in texts_of(options))
+            found["handled"] += 1
+        except UserError as error:
+            told = str(error)
+            assert "\n" not in told and len(told) <= 1000 and str(path) in told, f"{suffix}, {name}: {told}"
+            found["refused"] += 1
+        except Exception as error:
+            raise AssertionError(f"{suffix}, {name}") from error
+        if name == "as it is":
+            assert found == {"handled": 1}
+    if request.config.getoption("--long"):
+        print(f"\n{path.name}: tried {found.total()}, handled {found['handled']}, refused {found['refused']}")
+
+
 @pytest.mark.parametrize(("option", "suffix"), KINDS)
 def test_what_is_no_file_is_said(option, suffix, tmp_path):
     def refused(path: Path) -> None:
@@ -274,7 +235,7 @@ def test_bytes_changed_at_random(option, suffix, pictures, request):
         print(f"\n{option}{suffix}: tried {found.total()}, handled {found['handled']}, refused {found['refused']}")
 
 
-@pytest.mark.parametrize("option", sorted(set(TASKS) - {"text_files"}))
+@pytest.mark.parametrize("option", sorted({option for option, _ in KINDS} - {"text_files"}))
 def test_parquet_of_other_types_and_of_other_bytes(option, pictures):
     rows = JSON.get(option) or [dict(zip(("text", "summary"), (one, one[:3]), strict=True)) for one in SENTENCES]
     path = pictures / f"{option}.parquet"

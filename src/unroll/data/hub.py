@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from unroll.data.base import SPLITS, Data
-from unroll.errors import UserError, did_you_mean
+from unroll.errors import UserError, did_you_mean, one_line
 
 
 class OnHub(Data):
@@ -97,9 +97,9 @@ def load_splits(
     if path is None and hub_id is None:
         raise UserError("this dataset is on no hub that may pass it on: set data.path to a folder that holds it")
     import datasets
-    from datasets.utils.logging import disable_progress_bar, set_verbosity_error
+    from datasets.utils.logging import CRITICAL, disable_progress_bar, set_verbosity
 
-    set_verbosity_error()
+    set_verbosity(CRITICAL)  # what goes wrong is raised, and told once
     disable_progress_bar()
     source = str(path) if path is not None else str(hub_id)
     # A bare name may be one of the library's own readers, which take whatever files they find: pickles among them.
@@ -118,12 +118,15 @@ def load_splits(
     except (ConnectionError, datasets.exceptions.DatasetNotFoundError) as error:
         if path is None:
             raise UserError(
-                f"{hub_id}: cannot be had from the Hugging Face Hub ({_first_line(error)}); without a network, set "
+                f"{hub_id}: cannot be had from the Hugging Face Hub ({_reason(error)}); without a network, set "
                 f"data.path to a local folder in the same layout, or take {offline}"
             ) from None
-        raise UserError(f"{path}: {_first_line(error)}") from None
-    except (ValueError, OSError, datasets.exceptions.DatasetsError) as error:
-        raise UserError(f"{source}: {_first_line(error)}") from None
+        raise UserError(f"{path}: {_reason(error)}") from None
+    except UserError:
+        raise
+    except Exception as error:  # of many kinds: a folder may hold anything
+        broken = _broken_file(path) if path is not None else None
+        raise UserError(f"{broken or source}: cannot be read as a dataset: {_reason(error)}") from None
     for split in needed:
         if split not in splits:
             raise UserError(f"{source}: there is no split {split}; it has: {', '.join(splits)}")
@@ -160,8 +163,30 @@ def class_names(
     return next(iter(found.values()), None)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [repr(error)])[0]
+def _reason(error: BaseException) -> str:
+    """What lies behind an error of the library's, which may say no more than that there was one."""
+    import datasets
+
+    while error.__cause__ is not None:
+        error = error.__cause__
+    if isinstance(error, datasets.table.CastError):
+        one, other = (", ".join(names) for names in (error.table_column_names, error.requested_column_names))
+        return f"its files have different columns: {one}, and {other}"
+    # It lists all suffixes that it knows.
+    told = one_line(error).split(" with any supported extension")[0]
+    return f"a column has different types in its files: {told}" if isinstance(error, TypeError) else told
+
+
+def _broken_file(folder: Path) -> Path | None:
+    """A Parquet file in it that is none, if that is what is wrong."""
+    import pyarrow.parquet
+
+    for file in sorted(folder.rglob("*.parquet")):
+        try:
+            pyarrow.parquet.read_schema(file)
+        except (OSError, pyarrow.ArrowException):
+            return file
+    return None
 
 
 def _hub_answers() -> bool:

@@ -34,10 +34,11 @@ class HubText(OnHub, TextStream):
         rows = self._splits()[split]
         check_column(rows, "data.column", self.column, self.source)
         end = None
-        for row in rows:
+        for number, row in enumerate(rows, start=1):
             text = row[self.column]
-            if text is None:
-                raise UserError(f"{self.source}: a row of {split} has no text (null) in column {self.column}")
+            if not isinstance(text, str):
+                told = "has no text (null)" if text is None else f"{text!r:.80} is not a text"
+                raise UserError(f"{self.source}, {split}, row {number}, column {self.column}: {told}")
             text = self.transform(text)
             if end is None:
                 text = text.removeprefix("\ufeff")
