@@ -21,6 +21,7 @@ def quiet() -> None:
     warnings.filterwarnings(
         "ignore", message=".*recommended to use `self.log.*sync_dist=True.*"
     )  # ours are global already
+    warnings.filterwarnings("ignore", message=".*`srun` command is available.*")  # one process needs none
     warnings.filterwarnings("ignore", message=".*AMP with fp16 is not supported on CPU.*")  # refused
     warnings.filterwarnings("ignore", message=".*You're resuming from a checkpoint that ended.*")
 

@@ -169,8 +169,12 @@ def _goes_on(folder: Path) -> str:
 
 def _discard_unbegun(config: dict[str, Any], folder: Path, fresh: bool) -> None:
     """Of a run that was refused before its first step nothing stays. A sweep's job keeps its config, to be looked at."""
-    if fresh and not config["choices"]["sweep"] and os.environ.get("LOCAL_RANK", "0") == "0":
+    if fresh and not config["choices"]["sweep"] and _local_rank() == 0:
         discard(folder)
+
+
+def _local_rank() -> int:
+    return int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")))
 
 
 def _record_failure(config: dict[str, Any], folder: Path, error: Exception) -> None:
@@ -183,7 +187,7 @@ def _record_failure(config: dict[str, Any], folder: Path, error: Exception) -> N
 
 def _told_once(error: UserError | OSError) -> BaseException:
     """What is wrong before the first step is so for every process: the first one of a machine tells."""
-    if isinstance(error, UserError) and os.environ.get("LOCAL_RANK", "0") != "0":
+    if isinstance(error, UserError) and _local_rank() != 0:
         return SystemExit(error.exit_code)
     return error
 

@@ -8,12 +8,12 @@ from types import FrameType
 
 from unroll.errors import Stopped
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)  # USR2: submitit's before the time is up
 _SAME = 1.0  # seconds within which a second signal is an echo of the first: schedulers and terminals send to several at once
 
 
 def stop_at_once() -> None:
-    """From here on SIGTERM and SIGUSR1 raise `Stopped`, as Ctrl-C raises KeyboardInterrupt: what is half-written goes."""
+    """From here on SIGTERM, SIGUSR1 and 2 raise `Stopped`, as Ctrl-C raises KeyboardInterrupt: what is half-written goes."""
     for number in _SIGNALS[1:]:
         signal.signal(number, _raise)
 

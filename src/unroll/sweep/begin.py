@@ -19,6 +19,11 @@ from unroll.sweep.watch import job_folders
 from unroll.writing import written_whole
 
 ARGUMENTS = "sweep.json"
+# What a job asks for, as a number or a name: nothing of it is run.
+_ASKED = re.compile(
+    r"hydra\.launcher\.(n_jobs|timeout_min|array_parallelism|signal_delay_s|max_num_timeout|name|partition|qos|account|constraint"
+    r"|exclude|gres|cpus_per_(task|gpu)|gpus_per_(node|task)|mem_gb|mem_per_(cpu|gpu))=[\w.,:&|\[\]'-]*"
+)
 _NO_PARAMS = "hydra.sweeper.params=null"
 
 
@@ -68,14 +73,14 @@ def _resumed(folder: Path, arguments: list[str]) -> tuple[Path, list[str]]:
         raise UserError(
             f"{folder}: is no sweep's folder ({ARGUMENTS} is not there, or not whole); without -m, resume= goes on with a run"
         ) from None
+    if any(argument.startswith("launcher=") for argument in others):
+        kept = [argument for argument in kept if not argument.startswith(("launcher=", "hydra.launcher."))]
     if not named_packages(arguments):
         _check_harmless(kept, folder / ARGUMENTS)
     folder = folder.absolute()
     if begun_in.is_dir():  # what the jobs read by relative paths lies there
         os.chdir(begun_in)
     os.environ[TRUST] = json.dumps(named_packages(arguments))
-    if others:
-        kept = [argument for argument in kept if not argument.startswith("launcher=")]
     return folder, [*kept, *others, _quoted("hydra.sweep.dir", folder)]
 
 
@@ -87,7 +92,8 @@ def _check_harmless(arguments: list[str], source: Path) -> None:
     """
     for argument in arguments:
         key, _, value = argument.lstrip("+~").partition("=")
-        own = key.startswith("hydra") and not key.startswith(("hydra.sweep.", "hydra.launcher.n_jobs"))
+        asks = _ASKED.fullmatch(argument.lstrip("+~"))
+        own = key.startswith("hydra") and not key.startswith("hydra.sweep.") and not asks
         flag = argument.startswith("-") and argument not in ("-m", "--multirun")
         path = key.partition("@")[0] in groups() and not re.fullmatch(r"[\w, ()-]+", value)
         if own or flag or path:

@@ -9,13 +9,14 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from unroll.composing import in_one_line, write_config
-from unroll.errors import Stopped, UserError
+from unroll.errors import Stopped, UserError, one_line
 from unroll.runs import CONFIG, CONSOLE, FAILURE, SUMMARY, is_locked, job_command
 
 TRUST = "UNROLL_SWEEPTRUST"
@@ -46,7 +47,7 @@ def run_job(config: DictConfig, folder: Path, runtime: Any) -> float | None:
         time.sleep(1)
     if not (folder / SUMMARY).exists():
         with _share(folder.parent, runtime.launcher.get("n_jobs", 1)) as environment:
-            reason = _run(folder, environment)
+            reason = _until_warned(folder, environment)
         if reason:
             (folder / FAILURE).write_text(f"{reason}\n")
             return None
@@ -58,6 +59,8 @@ def run_job(config: DictConfig, folder: Path, runtime: Any) -> float | None:
 def _share(folder: Path, at_once: int) -> Iterator[dict[str, str]]:
     """What one of several jobs at once is to have of the machine: a part of the cores and, where there are several, a GPU."""
     environment = dict(os.environ)
+    if _under_slurm():  # which has started this process, and no other; Lightning would look for a task a device
+        environment = {key: value for key, value in environment.items() if not key.startswith("SLURM_")}
     at_once = at_once if at_once > 0 else os.cpu_count() or 1
     if at_once == 1:
         yield environment
@@ -76,6 +79,33 @@ def _share(folder: Path, at_once: int) -> Iterator[dict[str, str]]:
                     environment["CUDA_VISIBLE_DEVICES"] = devices[number % len(devices)]
                 break
         yield environment
+
+
+def _under_slurm() -> bool:
+    return os.environ.get("SUBMITIT_EXECUTOR") == "slurm"
+
+
+def _until_warned(folder: Path, environment: dict[str, str]) -> str:
+    """Run a job's process to its end, or until SLURM warns that the time is up: it saves itself, before submitit leaves, or
+    puts it back in the queue. Why it failed, if it did."""
+    if not _under_slurm():
+        return _run(folder, environment)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Stopped(number, "its time is up")
+
+    theirs: Any = signal.signal(signal.SIGUSR2, stop)
+    try:
+        return _run(folder, environment)
+    except Stopped:
+        signal.signal(signal.SIGUSR2, theirs)
+        try:
+            theirs(signal.SIGUSR2, None)  # does not come back where the job is put back
+        except Exception as error:  # submitit's UncompletedJobError
+            return f"{one_line(error)} What it had done is saved; -m resume= goes on"
+        raise
+    finally:
+        signal.signal(signal.SIGUSR2, theirs)
 
 
 def _run(folder: Path, environment: dict[str, str]) -> str:

@@ -20,6 +20,7 @@ from rich.text import Text
 from unroll.comparison.run import shortened
 from unroll.errors import Stopped
 from unroll.runs import CONFIG, FAILURE, PROGRESS, SUMMARY, locked, read_overrides
+from unroll.sweep.slurm import cancel
 
 _BETWEEN_LINES = 15.0  # seconds, where there is no terminal
 
@@ -42,6 +43,7 @@ def watched(folder: Path, arguments: list[str]) -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, terminate)
     try:
         with locked(folder, "a sweep"):
+            cancel(folder)  # what SLURM still has of a sweep that was killed
             for job in job_folders(folder):
                 for left in (FAILURE, PROGRESS):  # of those that are tried again
                     (job / left).unlink(missing_ok=True)
