@@ -16,6 +16,7 @@ options by task (python predict.py RUN --help explains those of RUN's task):
   translation, summarization
               --text TEXT --input FILE --column NAME --encoding NAME --output FILE --format jsonl --beam B --nbest N
               --length-penalty A --temperature T --seed N --alignment
+  pixels      --image FILE ... --output FILE
   captioning  --image FILE ... --features FILE --beam B --output FILE --format jsonl
   recall, adding, copy, agreement   --text SEQUENCE --input FILE --column NAME --encoding NAME --output FILE
   forecasting --input FILE --output FILE --time COLUMN --series COLUMN --encoding NAME --decimal-comma --samples N

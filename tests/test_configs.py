@@ -22,6 +22,7 @@ OPTIONS = [(group, option) for group, options in groups().items() for option in 
 NEEDED = {("data", "text_files"): ["data.path=x.txt"], ("data", "enwik8"): ["data.path=x"]}
 NEEDED[("data", "labelled_files")] = NEEDED[("data", "series_files")] = ["data.path=x.csv"]
 NEEDED[("data", "captioned_files")] = NEEDED[("data", "summary_files")] = ["data.path=x.csv"]
+NEEDED[("data", "picture_folders")] = ["data.path=x"]
 NEEDED[("data", "tagged_files")] = ["data.path=x.conll"]
 NEEDED[("data", "ud_ewt")] = NEEDED[("experiment", "ud_ewt_pos")] = ["data.folder=x"]
 

@@ -48,6 +48,7 @@ MADE_BY = {  # what a command is said to be done to: the run of this command
     "--format colour|names.jsonl": "task=tagging",
     "sentences.txt|--nbest": "task=translation model=gru",
     "summaries.txt": "task=summarization",
+    "scans/": "task=pixels",
     "--image": "task=captioning",
     "sales.csv": "task=forecasting data=series_files data.path=sales.csv 'data.target=[units]' data.prediction_length=28",
     "task.stride": "task=forecasting 'data.sizes=[4000,200,200]'",
@@ -81,6 +82,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "captions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in vectors))
     np.save(folder / "vectors.npy", np.random.default_rng(1).normal(size=(40, 8)).astype("float32"))
     (folder / "holiday").mkdir()
+    for number, name in enumerate([*["my_pictures/cat"] * 20, *["my_pictures/dog"] * 20, "scans"]):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        Image.new("L", (28, 28), number).save(folder / f"{name}/{number}.png")
     for row in rows:
         Image.new("RGB", (32, 32), (200, 30, 40)).save(folder / row["file"])
     captions = pd.DataFrame(rows)[["file", "text"]]
@@ -107,7 +111,7 @@ def brief(arguments: list[str]) -> list[str]:
     """A command that trains, cut short; where its corpus is generated, of little of it."""
     config = composed(*arguments)
     more = BRIEF.split()
-    if config["choices"]["data"] in ("phrasebook", "reports", "reviews", "shapes"):
+    if config["choices"]["data"] in ("phrasebook", "reports", "reviews", "shapes", "digits"):
         more.append("data.sizes=[400,40,40]")
     if "max_output_ratio" in config["task"]:
         more.append("task.max_output_ratio=0.1")

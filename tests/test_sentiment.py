@@ -172,7 +172,7 @@ def test_the_report_is_written_for_every_split(finished):
             assert (finished / f"figures/{picture}_{split}.png").read_bytes().startswith(b"\x89PNG")
         classes = list(csv.DictReader(io.StringIO((finished / f"evaluation/{split}_classes.csv").read_text())))
         assert [row["class"] for row in classes] == ["negative", "positive"]
-        assert [row["texts"] for row in classes] == ["40", "40"]
+        assert [row["count"] for row in classes] == ["40", "40"]
         assert "<!doctype html>" in (finished / f"evaluation/{split}_words.html").read_text()
     summary = json.loads((finished / "summary.json").read_text())
     wrong = list(csv.DictReader(io.StringIO((finished / "evaluation/test_most_wrong.csv").read_text())))

@@ -47,7 +47,7 @@ ONE_OF_EACH = _of_each_class()
 def small(task: str) -> list[str]:
     """The overrides of a small run; of a small corpus where it is generated in any size."""
     config = composed(f"task={task}")
-    sizes = {"data.sizes": "[400,40,40]", "data.eval_batch_tokens": 4000, "task.max_output_ratio": 0.1}
+    sizes = {"data.sizes": "[400,40,40]", "data.size": 6, "data.eval_batch_tokens": 4000, "task.max_output_ratio": 0.1}
     if "eval_batch_tokens" in config["data"]:  # where batches are measured in tokens alone
         sizes["data.batch_tokens"] = 600
     fitting = {key: value for key, value in sizes.items() if key.split(".")[1] in config[key.split(".")[0]]}

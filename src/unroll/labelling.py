@@ -26,7 +26,8 @@ from unroll.streaming import (
 )
 
 if TYPE_CHECKING:
-    from unroll.tasks.sentiment import Prediction, Sentiment
+    from unroll.tasks.classifier import Prediction
+    from unroll.tasks.sentiment import Sentiment
 
 
 def add_labelling_arguments(parser: argparse.ArgumentParser) -> None:

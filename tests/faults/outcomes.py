@@ -29,6 +29,7 @@ TASKS = {
     "etth1": "forecasting",
     "flickr8k": "captioning",
     "scitldr": "summarization",
+    "mnist": "pixels",
 }
 SETTINGS = {
     "text_files": ["data.batch_size=2", "truncation=k8"],

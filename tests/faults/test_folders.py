@@ -12,7 +12,7 @@ import numpy as np
 import pandas
 import pytest
 from conftest import composed
-from outcomes import outcome
+from outcomes import TASKS, outcome
 from PIL import Image
 from test_files import SENTENCES
 
@@ -35,9 +35,14 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "flickr8k": [
         {"image": picture(row), **{f"caption_{k}": one for k in range(5)}} for row, one in enumerate(SENTENCES)
     ],
+    "mnist": [{"image": picture(row), "label": row % 2} for row in range(len(SENTENCES))],
     "scitldr": [{"document": one, "summary": one[:4]} for one in SENTENCES],
 }
-LABELS = {"sst2": ("label", ["negative", "positive"]), "wnut17": ("ner_tags", ["O", "B-person", "I-person"])}
+LABELS = {
+    "sst2": ("label", ["negative", "positive"]),
+    "wnut17": ("ner_tags", ["O", "B-person", "I-person"]),
+    "mnist": ("label", ["one", "two"]),
+}
 
 
 SPLITS = ("train", "validation", "test")
@@ -57,7 +62,7 @@ def features(option: str, names: list[str] | None = None) -> datasets.Features |
         column, usual = LABELS[option]
         label = datasets.ClassLabel(names=names or usual)
         found[column] = datasets.Sequence(label) if option == "wnut17" else label
-    if option == "flickr8k":
+    if option in ("flickr8k", "mnist"):
         found["image"] = datasets.Image()
     return found
 
@@ -171,7 +176,7 @@ def test_splits_that_number_the_labels_differently_flip_none(option, tmp_path, m
             data = build_data(
                 composed(
                     f"data={option}",
-                    f"task={ {'sst2': 'sentiment', 'wnut17': 'tagging'}[option] }",
+                    f"task={TASKS[option]}",
                     f"data.path={path}",
                 )
             )

@@ -68,6 +68,24 @@ def as_array(image: Any, size: int) -> np.ndarray:
     return np.asarray(ImageOps.pad(whole, (size, size), color=_GREY)).transpose(2, 0, 1).copy()
 
 
+def in_grey(image: Any, size: int) -> np.ndarray:
+    """A picture of Pillow's, (size, size) of uint8: its brightness."""
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(as_array(image, size).transpose(1, 2, 0)).convert("L"))
+
+
+def read_in_grey(path: Path, size: int) -> np.ndarray:
+    """A picture file in the same form.
+
+    Raises:
+        UserError: no such file, or no picture.
+    """
+    from PIL import Image
+
+    return in_grey(Image.fromarray(read_picture(path, size).transpose(1, 2, 0)), size)
+
+
 def write_picture(pixels: np.ndarray, path: Path) -> None:
     """(3, height, width) of uint8 as a PNG, whole or not at all."""
     from PIL import Image

@@ -68,7 +68,7 @@ class Answers:
         return matrix.numpy()
 
     def by_class(self) -> list[tuple[float, float, float, int]]:
-        """Precision, recall, F1 and number of texts of each class."""
+        """Precision, recall, F1 and how many there are of each class."""
         matrix = self.confusion()
         hits, answered, there = np.diag(matrix), matrix.sum(0), matrix.sum(1)
         return [
@@ -92,7 +92,7 @@ class Answers:
 def write_classes(answers: Answers, names: Sequence[str], path: Path) -> None:
     """Precision, recall and F1 of each class, as CSV."""
     rows = [[name, *values] for name, values in zip(names, answers.by_class(), strict=True)]
-    write_csv(path, ["class", "precision", "recall", "f1", "texts"], rows)
+    write_csv(path, ["class", "precision", "recall", "f1", "count"], rows)
 
 
 def draw_confusion(answers: Answers, names: Sequence[str], picture: Path) -> None:
@@ -115,8 +115,14 @@ def draw_confusion(answers: Answers, names: Sequence[str], picture: Path) -> Non
     save_figure(figure, picture)
 
 
-def draw_reliability(answers: Answers, picture: Path) -> None:
-    """Accuracy against confidence: on the diagonal, confidence is what it says. Below, how many answers have which."""
+def draw_reliability(answers: Answers, picture: Path, things: str) -> None:
+    """Accuracy against confidence: on the diagonal, confidence is what it says. Below, how many answers have which.
+
+    Args:
+        answers: of the evaluation.
+        picture: the file.
+        things: what was classified, in the plural.
+    """
     confidence = answers.probabilities.max(-1).values.numpy()
     right = answers.right.numpy()
     edges = np.linspace(0, 1, _BINS + 1)
@@ -136,7 +142,7 @@ def draw_reliability(answers: Answers, picture: Path) -> None:
     axes.legend(frameon=False, loc="upper left")
     below.hist(confidence, bins=edges, color=BLUE)
     below.set_xlabel("confidence (probability of the answer)")
-    below.set_ylabel("texts")
+    below.set_ylabel(things)
     below.set_xlim(0, 1)
     for part in (axes, below):
         part.grid(alpha=0.3)

@@ -55,7 +55,7 @@ def report_answers(
         name: folder / "figures" / f"{name}_{splits}.png" for name in ("confusion", "reliability", "difficulty")
     }
     draw_confusion(answers, names, pictures["confusion"])
-    draw_reliability(answers, pictures["reliability"])
+    draw_reliability(answers, pictures["reliability"], "texts")
     draw_difficulty({"this model": difficulty}, pictures["difficulty"])
     tables = folder / "evaluation"
     write_classes(answers, names, tables / f"{splits}_classes.csv")

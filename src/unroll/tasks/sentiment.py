@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, cast
+from typing import Annotated, Literal, cast
 
 import numpy as np
 import torch
@@ -12,7 +12,6 @@ from lightning.pytorch.loggers import Logger
 from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.optim import Optimizer
-from torchmetrics import CatMetric
 
 from unroll.data.base import Data
 from unroll.data.buckets import Buckets, LabelledBatch
@@ -21,7 +20,6 @@ from unroll.data.tokenizing import UNKNOWN, encode
 from unroll.data.vectors import start_from
 from unroll.errors import UsageError
 from unroll.insight.bag_of_words import bag_of_words
-from unroll.insight.classification import Answers
 from unroll.insight.mistakes import report_answers
 from unroll.insight.reading import Reading, cut_by_tokens, enough
 from unroll.insight.words import Explanation, explain
@@ -32,27 +30,14 @@ from unroll.recurrent import Recurrent
 from unroll.schedule import Schedulers
 from unroll.schema import Probability
 from unroll.state import State
-from unroll.tasks.base import Loss, Task
+from unroll.tasks.base import Loss
+from unroll.tasks.classifier import Classifier, Prediction
 from unroll.truncation import Truncation
 
 _BATCH_TOKENS = 65536  # of a batch that is only read
 
 
-class Prediction(NamedTuple):
-    """An answer.
-
-    Attributes:
-        label: the name of the most probable class.
-        probabilities: of each class, in the order of the spec's labels.
-        unknown: whether the model knows none of the text's words: then it says nothing of the text.
-    """
-
-    label: str
-    probabilities: list[float]
-    unknown: bool
-
-
-class Sentiment(Task):
+class Sentiment(Classifier):
     """Cross-entropy of the right class; scored by accuracy, F1, AUROC and calibration, beside a bag of words.
 
     Args:
@@ -75,6 +60,7 @@ class Sentiment(Task):
 
     unit = "tokens"
     reads = LabelledText
+    spec: LabelledTextSpec
 
     def __init__(
         self,
@@ -95,7 +81,7 @@ class Sentiment(Task):
         output_dropout: Probability,
         baseline: bool,
     ) -> None:
-        super().__init__(optimizer, schedule, truncation)
+        super().__init__(spec, optimizer, schedule, truncation)
         classes = len(spec.labels)
         if output == "sigmoid" and classes != 2:
             raise UsageError(f"task.output=sigmoid is for two classes, and there are {classes}: take softmax")
@@ -105,7 +91,6 @@ class Sentiment(Task):
             )
         truncation.refuse_for_sequences_that_end("a text is read as a whole")
         self.ragged = truncation.horizon is not None
-        self.spec = spec
         self.label_smoothing = label_smoothing
         self.vectors = vectors
         self.baseline = baseline
@@ -126,9 +111,6 @@ class Sentiment(Task):
             counts = torch.tensor(spec.counts, dtype=torch.float32)
             weights = counts.sum() / (classes * counts)
         self.register_buffer("class_weights", weights, persistent=False)
-        self._answers = CatMetric(nan_strategy="disable")
-        self.answers: tuple[Answers, Tensor] | None = None
-        """What was answered in the last evaluation, and which row of the split each answer is for."""
 
     def begin(self, data: Data) -> list[str]:
         lines = []
@@ -170,13 +152,6 @@ class Sentiment(Task):
         # softmax(0, z) = (1 - sigmoid(z), sigmoid(z)): with one score, that of the first class stands at 0.
         return F.pad(logits, (1, 0)) if logits.shape[-1] == 1 else logits
 
-    def _observe(self, batch: LabelledBatch, logits: Tensor) -> None:
-        kind = torch.float32 if logits.device.type == "mps" else torch.float64  # which holds any row's number
-        # A process that had nothing left to do gives a row too, which is known by its number: all must give some.
-        rows = batch.rows if batch.share else batch.rows.new_full((1,), -1)
-        found = torch.stack([rows, batch.labels], dim=1).to(kind)
-        self._answers.update(torch.cat([found, torch.softmax(logits, -1).to(kind)], dim=1))
-
     def last_losses(self, batch: LabelledBatch) -> Tensor:
         return F.cross_entropy(self._logits(batch.tokens, batch.lengths), batch.labels, reduction="none")
 
@@ -199,26 +174,6 @@ class Sentiment(Task):
         scores = F.log_softmax(self._of_all_classes(self._logits(batch.tokens, batch.lengths)), dim=-1)
         chosen = int(scores[0].argmax())
         return [(self.spec.labels[chosen], scores[:, chosen])]
-
-    def metrics(self, loss: float) -> dict[str, float]:
-        return {"loss": loss}
-
-    @property
-    def evaluation_metrics(self) -> list[str]:
-        return ["loss", "accuracy", "f1", "calibration_error", *(["auroc"] if len(self.spec.labels) == 2 else [])]
-
-    def start_observing(self) -> None:
-        if self.device.type != "mps":  # which has no float64
-            self._answers.set_dtype(torch.float64)
-        self._answers.reset()
-
-    def observed(self) -> dict[str, float]:
-        found = self._answers.compute().cpu()
-        found = found[found[:, 0] >= 0]
-        found = found[found[:, 0].argsort()]  # the order of the split, however many processes there were
-        answers = Answers(found[:, 2:].double(), found[:, 1].long())
-        self.answers = answers, found[:, 0].long()
-        return answers.scores()
 
     def tokens(self, batch: LabelledBatch) -> int:
         return batch.token_count

@@ -1,0 +1,65 @@
+"""Pictures with classes from the Hugging Face Hub, or from a local folder in the same layout, read a pixel a step."""
+
+from typing import Any
+
+import numpy as np
+
+from unroll.data.hub import OnHub, check_column, class_names
+from unroll.data.picture_files import in_grey, readable
+from unroll.data.pixels import PixelData
+from unroll.data.rows import Rows
+from unroll.errors import UserError
+
+
+class HubPixels(OnHub, PixelData):
+    """The rows of a dataset with a column of pictures and one of classes.
+
+    Args:
+        image: the pictures' column.
+        label: the classes' column: of type ClassLabel, or texts, or numbers.
+        **others: see `OnHub` and `PixelData`.
+    """
+
+    instead = "data=digits"
+
+    def __init__(self, image: str, label: str, **others: Any) -> None:
+        super().__init__(**others)
+        self.image = image
+        self.label = label
+        self._loaded: dict[str, Any] = {}
+
+    def read(self) -> dict[str, Rows]:
+        self._loaded = self.load()
+        return {split: self._read(split, rows) for split, rows in self._loaded.items()}
+
+    def _read(self, split: str, rows: Any) -> Rows:
+        source = f"{self.source}, {split}"
+        for key, column in (("data.image", self.image), ("data.label", self.label)):
+            check_column(rows, key, column, source)
+        names = getattr(rows.features[self.label], "names", None)
+        if names is not None:
+            # The library reads the numbers of every split by the names of the first one: a split's own may differ.
+            names = class_names(self.source, self.revision, self.config_name, split, self.label) or names
+        wanted = []
+        for number, label in enumerate(rows[self.label], start=1):
+            place = f"{source}, row {number}, column {self.label}"
+            if names is not None and isinstance(label, int):
+                if not 0 <= label < len(names):
+                    raise UserError(f"{place}: {label} is none of the {len(names)} classes")
+                label = names[label]
+            if isinstance(label, bool) or not isinstance(label, (int, str)) or not str(label).strip():
+                raise UserError(f"{place}: {label!r} is no class")
+            wanted.append(str(label))
+        return Rows([f"{split} {index}" for index in range(len(wanted))], wanted, source)
+
+    def pictures(self, split: str) -> np.ndarray:
+        return np.stack([self._picture(name) for name in self.rows[split].given])
+
+    def _picture(self, name: str) -> np.ndarray:
+        split, index = name.split()
+        place = f"{self.source}, {split}, row {int(index) + 1}, column {self.image}"
+        with readable(place):
+            image = self._loaded[split][int(index)][self.image]
+            if not hasattr(image, "convert"):
+                raise UserError(f"{place}: {type(image).__name__} is no picture")
+            return in_grey(image, self.size)

@@ -1,0 +1,107 @@
+"""Pictures and the classes that a model gave them: a linear model beside it, confusion, reliability, the worst mistakes."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.pytorch.loggers import Logger, WandbLogger
+from torch import Tensor
+
+from unroll.insight.classification import Answers, draw_confusion, draw_reliability, write_classes
+from unroll.insight.pictures import BLUE, ORANGE, new_figure, save_figure
+from unroll.writing import write_csv
+
+_FITTED = 5000  # pictures that the linear model is fitted to: ten times as many change little, and take minutes
+_MOST_WRONG = 100  # rows of the table of mistakes
+_SHEET, _COLUMNS = 24, 8
+
+
+def linear_model(
+    pictures: np.ndarray, labels: np.ndarray, scored: Mapping[str, tuple[np.ndarray, np.ndarray]], classes: int
+) -> dict[str, Answers]:
+    """A logistic regression on all pixels at once (scikit-learn's, as it comes), fitted to the first 5,000 pictures.
+
+    Args:
+        pictures: (count, size, size) of uint8, of train.
+        labels: (count,) of int64, of which two at least occur.
+        scored: for each split that is to be answered its pictures and labels.
+        classes: how many there are.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    flat = pictures[:_FITTED].reshape(len(pictures[:_FITTED]), -1) / 255
+    model = LogisticRegression(max_iter=1000).fit(flat, labels[:_FITTED])
+    answers = {}
+    for split, (some, right) in scored.items():
+        probabilities = np.zeros((len(some), classes))
+        probabilities[:, model.classes_] = model.predict_proba(some.reshape(len(some), -1) / 255)
+        answers[split] = Answers(torch.from_numpy(probabilities), torch.from_numpy(right))
+    return answers
+
+
+def report_pixels(
+    answers: Answers,
+    rows: Tensor,
+    pictures: np.ndarray,
+    names: Sequence[str],
+    splits: str,
+    folder: Path,
+    loggers: Sequence[Logger],
+) -> list[str]:
+    """Put what was answered into a run's folder.
+
+    Args:
+        answers: of the evaluation.
+        rows: (count,): which picture each answer is for.
+        pictures: (count, size, size) of uint8.
+        names: of the classes.
+        splits: a split, or several joined by +.
+        folder: the run's.
+        loggers: they get what they can show.
+
+    Returns:
+        Lines that tell where what is.
+    """
+    drawn = {name: folder / "figures" / f"{name}_{splits}.png" for name in ("confusion", "reliability", "mistakes")}
+    draw_confusion(answers, names, drawn["confusion"])
+    draw_reliability(answers, drawn["reliability"], "pictures")
+    worst = answers.most_wrong(_MOST_WRONG)
+    shown = (worst + answers.surest(_SHEET))[:_SHEET]
+    _draw_sheet(answers, pictures[rows.numpy()[shown]], shown, names, drawn["mistakes"])
+    tables = folder / "evaluation"
+    write_classes(answers, names, tables / f"{splits}_classes.csv")
+    header = ["right", "answered", "probability", "picture"]
+    mistakes = [
+        [
+            names[int(answers.labels[index])],
+            names[int(answers.chosen[index])],
+            round(float(answers.probabilities[index].max()), 4),
+            int(rows[index]),
+        ]
+        for index in worst
+    ]
+    write_csv(tables / f"{splits}_most_wrong.csv", header, mistakes)
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_table(f"{splits}/most_wrong", columns=header, data=mistakes)
+            for name, picture in drawn.items():
+                logger.log_image(f"{splits}/{name}", [str(picture)])
+    return [f"{splits:<10} {drawn['mistakes']} shows the worst; {tables}/{splits}_most_wrong.csv, {splits}_classes.csv"]
+
+
+def _draw_sheet(
+    answers: Answers, pictures: np.ndarray, shown: Sequence[int], names: Sequence[str], picture: Path
+) -> None:
+    columns = min(_COLUMNS, len(shown))
+    lines = math.ceil(len(shown) / columns)
+    figure, parts = new_figure(1.4 * columns, 1.8 * lines, nrows=lines, ncols=columns, squeeze=False)
+    for axes in parts.flat:
+        axes.set_axis_off()
+    for axes, pixels, index in zip(parts.flat, pictures, shown, strict=False):
+        axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        right, told = names[int(answers.labels[index])], names[int(answers.chosen[index])]
+        title = told if right == told else f"{told}, not {right}"
+        axes.set_title(title, fontsize=8, color=BLUE if right == told else ORANGE, parse_math=False)
+    save_figure(figure, picture)
