@@ -12,7 +12,7 @@ options by task (python predict.py RUN --help explains those of RUN's task):
   char_lm     --prompt TEXT --length N --temperature T --top-k K --top-p P --seed N --samples N
   word_lm     the same, and --complete TEXT --top N, or --interactive
   sentiment   --text TEXT --input FILE --column NAME --encoding NAME --output FILE --format csv --explain
-  tagging     --text TEXT --input FILE --column NAME --encoding NAME --output FILE --format colour
+  tagging     --text TEXT --input FILE --column NAME --encoding NAME --output FILE --format colour --pretokenized
   translation, summarization
               --text TEXT --input FILE --column NAME --encoding NAME --output FILE --format jsonl --beam B --nbest N
               --length-penalty A --temperature T --seed N --alignment

@@ -157,7 +157,10 @@ def test_the_help_names_every_group_and_option():
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["model=gruu"], "model=gruu: there is no such option; did you mean gru? Valid: coupled_lstm, gru, ind_rnn"),
+        (
+            ["model=gruu"],
+            "model=gruu: there is no such option; did you mean gru? Valid: coupled_lstm, griffin, gru, ind_rnn",
+        ),
         (["modle=gru"], "modle: there is no such key; did you mean model? Valid: callbacks, data, "),
         (
             ["model.hiden_size=3"],
@@ -178,7 +181,7 @@ def test_the_help_names_every_group_and_option():
         (["seed"], "seed: is not of the form KEY=VALUE"),
         (["-m", "model=gru,lsmt"], "model=lsmt: there is no such option; did you mean lstm?"),
         (["logger=null"], "logger=null: options are names; one of csv, none, wandb"),
-        (["model=true"], "model=true: options are names; one of coupled_lstm, gru, "),
+        (["model=true"], "model=true: options are names; one of coupled_lstm, griffin, gru, "),
         (["~model.hidden_size"], "~model.hidden_size: only a callback can be taken away"),
         (["resume=/tmp", "model=gru"], "/tmp: is not a run's folder (there is no config.yaml in it)"),
     ],

@@ -1,6 +1,7 @@
 """Tagging: what is read and refused, entities and their scores, the task, its report, and the texts that it marks."""
 
 import csv
+import dataclasses
 import html.parser
 import io
 import json
@@ -134,7 +135,11 @@ def test_scores_are_those_of_seqeval():
 
 
 def test_scores_of_plain_tags():
-    scores = TagAnswers([["N", "V"], ["N"]], [["N", "N"], ["N"]], False).scores()
+    answers = TagAnswers([["N", "V"], ["N"]], [["N", "N"], ["N"]], False)
+    matrix, names = answers.confusion(9)
+    assert names == ["N", "V"] and matrix.tolist() == [[2, 0], [1, 0]]
+    assert answers.confusion(1)[1] == ["N"]
+    scores = answers.scores()
     assert scores == {"accuracy": pytest.approx(2 / 3), "f1": pytest.approx((0.8 + 0) / 2)}
 
 
@@ -517,12 +522,23 @@ def test_texts_are_marked_in_json_and_in_colours(finished, tmp_path):
     assert rows[1]["entities"] == rows[2]["entities"] == []
     result = door("predict.py", str(finished), "--text", texts[0], "--format", "colour", COLUMNS="120")
     assert result.stdout == "[Klara Brenova person] flew to [Toulmford place] on Monday.\n"
+    marked = door(
+        "predict.py", str(finished), "--text", texts[0].replace("day.", "day ."), "--format", "jsonl", "--pretokenized"
+    )
+    assert [mark["text"] for mark in json.loads(marked.stdout)["entities"]] == ["Klara Brenova", "Toulmford"]
     output = tmp_path / "marks.jsonl"
     result = door("predict.py", str(finished), "--input", str(path), "--output", str(output), "--format", "colour")
     assert result.returncode == 2
     assert not output.exists()
     assert door("predict.py", str(finished), "--input", str(path), "--output", str(output)).returncode == 0
     assert [json.loads(line)["text"] for line in output.read_text(encoding="utf-8").splitlines()] == texts
+
+
+def test_pretokenized_texts_are_cut_at_spaces_alone():
+    of_treebank = dataclasses.replace(spec(), boundaries="punctuation")
+    text = "do n't , 3.5-fold"
+    assert [text[start:end] for start, end in of_treebank.cut(text)] == ["do", "n't", ",", "3.5", "-", "fold"]
+    assert [text[start:end] for start, end in of_treebank.cut(text, at_spaces=True)] == ["do", "n't", ",", "3.5-fold"]
 
 
 def test_other_data_with_other_tags_is_refused(finished, tmp_path):

@@ -39,6 +39,9 @@ def add_marking_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["jsonl", "colour"],
         help="JSON lines with places and probabilities, or the texts in colours (default: colour on a terminal)",
     )
+    parser.add_argument(
+        "--pretokenized", action="store_true", help="words and marks are apart by spaces already, as in a treebank"
+    )
 
 
 def mark_stream(task: "Tagging", options: argparse.Namespace) -> None:
@@ -58,7 +61,7 @@ def mark_stream(task: "Tagging", options: argparse.Namespace) -> None:
     if coloured:
         console = Console()
         for chunk in itertools.chain([first], found):
-            for text, marks in zip(chunk, task.tag(chunk), strict=True):
+            for text, marks in zip(chunk, task.tag(chunk, options.pretokenized), strict=True):
                 console.print(_coloured(text, marks, _colours(task)), highlight=False)
         return
     name = "entities" if task.spec.of_entities else "words"
@@ -66,7 +69,7 @@ def mark_stream(task: "Tagging", options: argparse.Namespace) -> None:
     count = 0
     with opened_output(options.output) as file, progress(typed) as advance:
         for chunk in itertools.chain([first], found):
-            for text, marks in zip(chunk, task.tag(chunk), strict=True):
+            for text, marks in zip(chunk, task.tag(chunk, options.pretokenized), strict=True):
                 rows = [
                     {**mark._asdict(), "text": text[mark.start : mark.end], "probability": round(mark.probability, 6)}
                     for mark in marks

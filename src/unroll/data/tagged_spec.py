@@ -79,9 +79,9 @@ class TaggedTextSpec:
         """The numbers of its characters."""
         return [self._character_numbers.get(character, UNKNOWN) for character in unicodedata.normalize("NFC", word)]
 
-    def cut(self, text: str) -> list[tuple[int, int]]:
-        """Where the words of a text begin and end."""
-        return [match.span() for match in WORDS[self.boundaries].finditer(text)]
+    def cut(self, text: str, at_spaces: bool = False) -> list[tuple[int, int]]:
+        """Where the words of a text begin and end; with `at_spaces`, of one whose words are apart already."""
+        return [match.span() for match in WORDS["spaces" if at_spaces else self.boundaries].finditer(text)]
 
 
 def normal(word: str, lowercase: bool) -> str:

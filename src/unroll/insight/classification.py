@@ -95,9 +95,14 @@ def write_classes(answers: Answers, names: Sequence[str], path: Path) -> None:
     write_csv(path, ["class", "precision", "recall", "f1", "count"], rows)
 
 
-def draw_confusion(answers: Answers, names: Sequence[str], picture: Path) -> None:
-    """The confusion matrix: counts, coloured by their share of what is right."""
-    matrix = answers.confusion()
+def draw_confusion(matrix: np.ndarray, names: Sequence[str], picture: Path) -> None:
+    """A confusion matrix: counts, coloured by their share of what is right.
+
+    Args:
+        matrix: (classes, classes) of int; row: what is right; column: what was answered.
+        names: of the classes.
+        picture: the file.
+    """
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     size = 2.2 + 0.55 * len(names)
     figure, axes = new_figure(min(size + 1, 14), min(size, 13))

@@ -54,7 +54,7 @@ def report_answers(
     pictures = {
         name: folder / "figures" / f"{name}_{splits}.png" for name in ("confusion", "reliability", "difficulty")
     }
-    draw_confusion(answers, names, pictures["confusion"])
+    draw_confusion(answers.confusion(), names, pictures["confusion"])
     draw_reliability(answers, pictures["reliability"], "texts")
     draw_difficulty({"this model": difficulty}, pictures["difficulty"])
     tables = folder / "evaluation"

@@ -65,7 +65,7 @@ def report_pixels(
         Lines that tell where what is.
     """
     drawn = {name: folder / "figures" / f"{name}_{splits}.png" for name in ("confusion", "reliability", "mistakes")}
-    draw_confusion(answers, names, drawn["confusion"])
+    draw_confusion(answers.confusion(), names, drawn["confusion"])
     draw_reliability(answers, drawn["reliability"], "pictures")
     worst = answers.most_wrong(_MOST_WRONG)
     shown = (worst + answers.surest(_SHEET))[:_SHEET]

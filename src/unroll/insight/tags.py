@@ -13,12 +13,14 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from unroll.data.tagged_spec import normal
 from unroll.data.tagged_text import TaggedText
 from unroll.entities import Entity, Found, count, entities, single_words
+from unroll.insight.classification import draw_confusion
 from unroll.insight.difficulty import draw_difficulty, group_by_difficulty, write_difficulty
 from unroll.insight.pictures import BLUE, GREEN, ORANGE, new_figure, save_figure
 from unroll.writing import write_csv, written_whole
 
 _WORST = 100  # sentences of the table
 _SHOWN = 40  # of them, those on the page
+_MOST_CONFUSED = 20  # tags of a confusion matrix, the most frequent
 _MOST_KINDS = 25  # that a picture shows, the most frequent
 _TINTS = ("#9ecae1", "#fdae6b", "#a1d99b", "#e7a6c8", "#c7b8e0", "#f2dc8a", "#c9c9c9", "#a8dadc")
 
@@ -69,6 +71,16 @@ class TagAnswers:
         rows = np.flatnonzero(some).tolist()
         part = TagAnswers([self.wanted[row] for row in rows], [self.answered[row] for row in rows], self.of_entities)
         return part.found[""].f1
+
+    def confusion(self, most: int) -> tuple[np.ndarray, list[str]]:
+        """How often the words of each tag were given each tag, (tags, tags): row: what is right; column: what was answered;
+        and the tags: the most frequent, by their names."""
+        counts = Counter(tag for tags in self.wanted for tag in tags)
+        names = sorted(tag for tag, _ in counts.most_common(most))
+        pairs = Counter(
+            pair for tags in zip(self.wanted, self.answered, strict=True) for pair in zip(*tags, strict=True)
+        )
+        return np.array([[pairs[right, given] for given in names] for right in names]), names
 
     def errors(self, row: int) -> int:
         """What is wrong in a sentence: things that are missed, and things that are not there."""
@@ -153,6 +165,9 @@ def report_tags(
     pictures = {"kinds": figures / f"kinds_{splits}.png", "difficulty": figures / f"difficulty_{splits}.png"}
     _draw_kinds(answers, thing, pictures["kinds"])
     draw_difficulty({"this model": difficulty}, pictures["difficulty"])
+    if not answers.of_entities:
+        pictures["confusion"] = figures / f"confusion_{splits}.png"
+        draw_confusion(*answers.confusion(_MOST_CONFUSED), pictures["confusion"])
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             logger.log_table(f"{splits}/kinds", columns=header, data=kinds)

@@ -258,13 +258,14 @@ class Tagging(Task):
         assert self.answers is not None
         return report_tags(self.answers, cast(TaggedText, data), splits, folder, loggers)
 
-    def tag(self, texts: Sequence[str]) -> list[list[Mark]]:
+    def tag(self, texts: Sequence[str], pretokenized: bool = False) -> list[list[Mark]]:
         """Find the entities of texts, in any number, or tag their words; each as if it were alone.
 
         Args:
             texts: a sentence each, of any length. One without any word has no marks.
+            pretokenized: their words, marks too, are apart by spaces already, as in a treebank.
         """
-        spans = [self.spec.cut(text) for text in texts]
+        spans = [self.spec.cut(text, pretokenized) for text in texts]
         found: list[list[Mark]] = [[] for _ in texts]
         worded = [row for row, words in enumerate(spans) if words]
         sentences = [[texts[row][start:end] for start, end in spans[row]] for row in worded]
