@@ -41,10 +41,10 @@ def test_parameter_counts():
         "rg_lru": 40 + 2 * (64 + 8) + 8,
         "slstm": 4 * (40 + 8) + 4 * 64 // 2,
         "mlstm": 4 * 40 + 8 + 2 * 2 * (5 + 1),
-        # Each: the matrix to 8 features, norms, the convolution's 4 weights and bias, and what follows.
-        "griffin": 40 + 3 * 8 + 5 * 8 + 2 * 64 + (64 + 2 * (64 + 8) + 8) + 64 + 3 * 8 * 24,
-        "mlstm_block": 40 + 2 * 8 + 5 * 16 + 2 * 128 + (3 * 16 * 4 + 2 * 2 * (48 + 1)) + 2 * 16 + 128,
-        "slstm_block": 40 + 4 * 8 + 5 * 8 + (4 * 32 + 4 * 32 + 4 * 8) + 3 * 8 * 11,
+        # Each: the way to 8 features, norms, the convolution's 4 weights and bias, and what follows.
+        "griffin": 48 + 3 * 8 + 5 * 8 + 2 * 64 + (64 + 2 * (64 + 8) + 8) + 64 + 3 * 8 * 24,
+        "mlstm_block": 48 + 2 * 8 + 5 * 16 + 2 * 128 + (3 * 16 * 4 + 2 * 2 * (48 + 1)) + 2 * 16 + 128,
+        "slstm_block": 48 + 4 * 8 + 5 * 8 + (4 * 32 + 4 * 32 + 4 * 8) + 3 * 8 * 11,
     }
     assert set(expected) >= set(MODELS) - {"min_gru_long"}
     for model, count in expected.items():
@@ -313,6 +313,23 @@ def test_xlstm_blocks_equal_the_published_implementation():
     pairs += [(theirs.ffn_norm.weight, ours.mlp[0].weight - 1), (theirs.ffn.proj_up.weight, ours.mlp[1].enter.weight)]
     pairs += [(theirs.ffn.proj_down.weight, ours.mlp[1].leave.weight)]
     assert_block_equals(ours, theirs, pairs, inputs)
+
+
+@pytest.mark.parametrize("model", ["griffin", "mlstm_block", "slstm_block"])
+def test_a_block_answers_a_last_input_of_zeros_from_its_state(model):
+    """As sequential MNIST asks it: its last pixel is black."""
+    recurrent = stack(model, "model.num_layers=2", input_size=1)
+    x = torch.randn(6, 2, 1, dtype=torch.float64)
+    x[-1] = 0
+    x.requires_grad_()
+    recurrent(x)[0][-1].pow(2).sum().backward()
+    assert (x.grad[:-1].abs() > 1e-6).all()
+
+
+@pytest.mark.parametrize("kind", ["slstm", "mlstm"])
+def test_the_order_of_the_parameters_is_that_of_stored_optimizers(kind):
+    names = [name for name, _ in cell(kind).named_parameters()]
+    assert names == {"slstm": ["W", "R", "b"], "mlstm": ["W", "b_o", "w", "b"]}[kind]
 
 
 def assert_block_equals(ours: Cell, theirs: nn.Module, pairs: list[tuple[Tensor, Tensor]], inputs: Tensor) -> None:

@@ -11,9 +11,9 @@ from PIL import Image
 from test_tasks import SMALL
 
 from unroll import load
-from unroll.building import build_data
+from unroll.building import build_data, check
 from unroll.data.pixels import PixelBatches, PixelData, PixelSpec
-from unroll.errors import UserError
+from unroll.errors import UsageError, UserError
 from unroll.insight.pixels import linear_model
 
 
@@ -106,8 +106,59 @@ def test_pictures_of_the_hub_keep_their_classes_names(folder):
         ]
     with pytest.raises(UserError, match=r"there is no column kind; name another by data\.label"):
         build_data(composed("task=pixels", "data=mnist", f"data.path={folder}", "data.label=kind")).prepare_data()
-    with pytest.raises(UserError, match=r"cannot be adopted|data\.size=9 data\.permutation=None"):
+    with pytest.raises(UserError, match=r"with data\.size=9 data\.permutation=null: give the same"):
         data.adopt(PixelSpec(9, ("black", "white"), None))
+
+
+def test_a_file_that_is_taken_for_a_split_is_told(tmp_path):
+    for name in ("cat/1", "cat/2", "dog/1", "dog/train_2"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("L", (4, 4), 9).save(tmp_path / f"{name}.png")
+    data = build_data(composed("task=pixels", "data=picture_folders", f"data.path={tmp_path}", "data.size=4"))
+    with pytest.raises(UserError, match=r"has 4 pictures, of which 1 would be read: .* is taken for a split's"):
+        data.prepare_data()
+
+
+def test_classes_that_are_not_public_are_left_out(tmp_path):
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
+    for split, labels in (("train", [0, 1] * 20), ("test", [-1, -1])):
+        rows = [{"image": Image.new("L", (4, 4), 9), "label": label} for label in labels]
+        datasets.Dataset.from_list(rows, features=features).to_parquet(tmp_path / f"{split}.parquet")
+    data = build_data(composed("task=pixels", "data=mnist", f"data.path={tmp_path}", "data.size=4"))
+    data.prepare_data()
+    assert any("not public" in line for line in data.describe())
+    assert [len(data.rows[split].given) for split in data.splits] == [32, 4, 4]  # a test split is drawn
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ('{"size": Infinity, "labels": ["a", "b"], "permutation": null}', "pixels.json: is not whole"),
+        ('{"size": 4, "labels": ["a", "b"], "permutation": 1e400}', "pixels.json: is not whole"),
+        ('{"size": 4, "labels": "ab", "permutation": null}', "pixels.json: is not whole"),
+        ('{"size": 4096, "labels": ["a", "b"], "permutation": null}', "pixels.json: is not whole"),
+        ("[" * 200_000, "pixels.json: is not whole"),
+    ],
+)
+def test_a_damaged_spec_is_told(damage, told, tmp_path):
+    (tmp_path / "pixels.json").write_text(damage)
+    with pytest.raises(UserError, match=told):
+        PixelData.load_spec(tmp_path)
+
+
+def test_sizes_that_do_not_fit_are_told():
+    with pytest.raises(UsageError, match=r"would take more than 4 GiB"):
+        digits(sizes="[1000000000000,50,50]")
+    with pytest.raises(UsageError, match=r"data\.size"):
+        check(composed("task=pixels", "data.size=100000"))
+
+
+def test_the_linear_model_sees_all_classes_however_they_are_sorted():
+    labels = np.repeat([0, 1, 2], 3000)
+    pictures = np.repeat(np.repeat((labels * 100).astype(np.uint8)[:, None, None], 2, 1), 2, 2)
+    answers = linear_model(pictures, labels, {"test": (pictures[::500], labels[::500])}, 3)
+    assert answers["test"].scores()["accuracy"] == 1.0
+    assert linear_model(pictures[:10], labels[:10], {"test": (pictures, labels)}, 3) == {}
 
 
 @pytest.mark.parametrize("splits", [[""], ["train", "test"]])
@@ -135,9 +186,8 @@ def test_a_class_that_train_has_not_is_told(folder, tmp_path):
         rows = [{"image": Image.new("L", (4, 4), 9), "label": name} for name in names]
         datasets.Dataset.from_list(rows, features=features).to_parquet(tmp_path / f"{split}.parquet")
     data = build_data(composed("task=pixels", "data=mnist", f"data.path={tmp_path}", "data.size=4"))
-    data.prepare_data()
     with pytest.raises(UserError, match=r"test, row 2: the class c is none of train: a, b"):
-        data.labels("test")
+        data.prepare_data()
 
 
 def test_black_is_told_from_white_and_pictures_from_outside_are_classified(folder, tmp_path):

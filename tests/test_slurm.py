@@ -67,6 +67,16 @@ def test_of_a_sweep_that_was_never_handed_over_the_queue_is_not_asked(tmp_path, 
     assert queued.read_text()
 
 
+def test_a_queue_that_does_not_answer_is_asked_again_and_told(tmp_path, monkeypatch, capsys):
+    (tmp_path / "sweep/0").mkdir(parents=True)
+    (tmp_path / "sweep/.submitit").mkdir()
+    queue(tmp_path, {}, monkeypatch)
+    (tmp_path / "bin/squeue").write_text("#!/bin/sh\nexit 1\n")
+    monkeypatch.setattr(slurm, "_PATIENCE", 1.5)
+    slurm.cancel(tmp_path / "sweep")
+    assert "squeue does not tell" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("put_back", [False, True])
 def test_a_job_whose_time_is_up_is_stopped_before_its_handler_runs(put_back, tmp_path, monkeypatch):
     class Requeued(BaseException):

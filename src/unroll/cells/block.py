@@ -28,7 +28,7 @@ class Block(Cell):
     state is (y, the cell's state, the last three u), the last of shape (batch, 3, width).
 
     Args:
-        input_size: where it is not hidden_size a matrix leads from the one to the other.
+        input_size: where it is not hidden_size a matrix and a bias lead from the one to the other.
         hidden_size: features of x' and y.
         cell: what runs over time.
         width: features of u.
@@ -43,7 +43,8 @@ class Block(Cell):
         self.cell = cell
         self.any_state = cell.any_state
         self.parts = [hidden_size, width, rest]
-        self.widen = nn.Identity() if input_size == hidden_size else linear(input_size, hidden_size)
+        # With a bias: what is all zeros would stay so through every norm and product, whatever the state.
+        self.widen = nn.Identity() if input_size == hidden_size else nn.Linear(input_size, hidden_size)
         self.w = nn.Parameter(torch.empty(_STEPS, width).uniform_(-(_STEPS**-0.5), _STEPS**-0.5))  # w_3 first
         self.b = nn.Parameter(torch.zeros(width))
 

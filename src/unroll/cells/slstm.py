@@ -12,7 +12,7 @@ from unroll.state import State
 
 class ScalarMemory(Cell):
     """What an sLSTM is but for where its input comes from: a subclass writes `project`, which gives px_t of the gates i~, f~,
-    z~ and o~, side by side, with their bias b.
+    z~ and o~, side by side, with their bias b; and calls `make_recurrence`.
 
         i~, f~, z~, o~ = px_t + R h_{t-1}             R block-diagonal: a head's units hear of each other only
         log f = logsigmoid(f~)
@@ -41,12 +41,15 @@ class ScalarMemory(Cell):
         if hidden_size % heads:
             raise UsageError(f"model.cell.heads={heads} does not divide model.hidden_size={hidden_size}")
         self.heads = heads
-        width = hidden_size // heads
+
+    def make_recurrence(self) -> None:
+        """R and b. After the weights of the input: an optimizer's state is stored in the order of the parameters."""
+        width = self.hidden_size // self.heads
         # (head, from, gate and to)
-        self.R = nn.Parameter(torch.zeros(heads, width, 4 * width))
-        self.b = nn.Parameter(torch.zeros(4 * hidden_size))
+        self.R = nn.Parameter(torch.zeros(self.heads, width, 4 * width))
+        self.b = nn.Parameter(torch.zeros(4 * self.hidden_size))
         # Forget gates that start open, over a range of memories.
-        self.b.data[hidden_size : 2 * hidden_size] = torch.linspace(3.0, 6.0, hidden_size)
+        self.b.data.chunk(4)[1][:] = torch.linspace(3.0, 6.0, self.hidden_size)
 
     def initial_state(self, batch_size: int, like: Tensor) -> State:
         zeros = like.new_zeros(batch_size, self.hidden_size)
@@ -83,6 +86,7 @@ class SLSTM(ScalarMemory):
         self.W = nn.Parameter(torch.empty(4 * hidden_size, input_size))
         for block in self.W.data.chunk(4):
             nn.init.xavier_uniform_(block)
+        self.make_recurrence()
 
     def project(self, x: Tensor) -> Tensor:
         return F.linear(x, self.W, self.b)

@@ -54,6 +54,7 @@ class _Within(ScalarMemory):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__(2 * width, width, heads)
         self.i, self.f, self.z, self.o = (ByHeads(width, heads) for _ in range(4))
+        self.make_recurrence()
 
     def project(self, x: Tensor) -> Tensor:
         c, u = x.chunk(2, dim=-1)

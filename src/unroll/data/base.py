@@ -9,6 +9,8 @@ import lightning
 from unroll.errors import UsageError, UserError
 
 SPLITS = ("train", "validation", "test")
+DAMAGED = (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError)
+"""What reading a file of a run's folder raises that is not whole, or not ours."""
 
 
 class Data(lightning.LightningDataModule):

@@ -14,6 +14,7 @@ from pydantic import Field, PositiveInt
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from unroll.data.base import DAMAGED
 from unroll.data.buckets import LengthBuckets
 from unroll.data.rows import RowData, Rows
 from unroll.data.subwords import END, UNWRITTEN, Subword, fit_subwords
@@ -222,7 +223,7 @@ class CaptionedImages(RowData[Pictures]):
             spec = CaptionSpec(tokenizer_json, tuple(int(size) for size in shape))
             if len(spec.shape) not in (1, 3) or min(spec.shape) < 1:
                 raise ValueError(f"shape {spec.shape}")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except DAMAGED as error:
             raise UserError(f"{folder}: pictures.json or tokenizer.json is not whole ({error!r})") from None
         try:
             _ = spec.tokenizer

@@ -37,8 +37,10 @@ class HubCaptionedImages(OnHub, CaptionedImages):
         self._loaded: dict[str, Any] = {}
 
     def read(self) -> dict[str, Pictures]:
-        self._loaded = self.load()
-        return {split: self._read(split, rows) for split, rows in self._loaded.items()}
+        splits = self.load()
+        found = {split: self._read(split, rows) for split, rows in splits.items()}
+        self._loaded = {split: rows.select_columns([self.image]) for split, rows in splits.items()}
+        return found
 
     def _read(self, split: str, rows: Any) -> Pictures:
         source = f"{self.source}, {split}"

@@ -1,5 +1,6 @@
 """Pictures with classes from the Hugging Face Hub, or from a local folder in the same layout, read a pixel a step."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,9 @@ from unroll.data.picture_files import in_grey, readable
 from unroll.data.pixels import PixelData
 from unroll.data.rows import Rows
 from unroll.errors import UserError
+
+_PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp")
+_UNLABELLED = -1  # what the Hub's datasets have in place of a class that is not public
 
 
 class HubPixels(OnHub, PixelData):
@@ -29,10 +33,24 @@ class HubPixels(OnHub, PixelData):
         self._loaded: dict[str, Any] = {}
 
     def read(self) -> dict[str, Rows]:
-        self._loaded = self.load()
-        return {split: self._read(split, rows) for split, rows in self._loaded.items()}
+        splits = self.load()
+        self._check_all_read(sum(len(rows) for rows in splits.values()))
+        found = {split: self._read(split, rows) for split, rows in splits.items()}
+        self._loaded = {split: rows.select_columns([self.image]) for split, rows in splits.items()}
+        return {split: rows for split, rows in found.items() if rows is not None}
 
-    def _read(self, split: str, rows: Any) -> Rows:
+    def _check_all_read(self, count: int) -> None:
+        """The library takes a file whose name has a split's name in it for that split, and then no others."""
+        if self.path is None:
+            return
+        files = [file for file in Path(self.path).rglob("*") if file.suffix.lower() in _PICTURES]
+        if files and len(files) != count:
+            raise UserError(
+                f"{self.path}: has {len(files):,} pictures, of which {count:,} would be read: a name like train_1.png or "
+                "my_test.png is taken for a split's; rename it, or put all into the folders train and test"
+            )
+
+    def _read(self, split: str, rows: Any) -> Rows | None:
         source = f"{self.source}, {split}"
         for key, column in (("data.image", self.image), ("data.label", self.label)):
             check_column(rows, key, column, source)
@@ -40,15 +58,19 @@ class HubPixels(OnHub, PixelData):
         if names is not None:
             # The library reads the numbers of every split by the names of the first one: a split's own may differ.
             names = class_names(self.source, self.revision, self.config_name, split, self.label) or names
+        values = rows[self.label][:]
+        if split == "test" and set(values) == {_UNLABELLED}:
+            self._notes.append("test: the classes of the source's own are not public")
+            return None
         wanted = []
-        for number, label in enumerate(rows[self.label], start=1):
+        for number, label in enumerate(values, start=1):
             place = f"{source}, row {number}, column {self.label}"
             if names is not None and isinstance(label, int):
                 if not 0 <= label < len(names):
                     raise UserError(f"{place}: {label} is none of the {len(names)} classes")
                 label = names[label]
             if isinstance(label, bool) or not isinstance(label, (int, str)) or not str(label).strip():
-                raise UserError(f"{place}: {label!r} is no class")
+                raise UserError(f"{place}: {label!r} is no class: a name or a whole number is")
             wanted.append(str(label))
         return Rows([f"{split} {index}" for index in range(len(wanted))], wanted, source)
 

@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field, PositiveInt
 from tokenizers import Tokenizer
 
+from unroll.data.base import DAMAGED
 from unroll.data.buckets import Buckets
 from unroll.data.rows import RowData, Rows
 from unroll.data.tokenizing import PAD, UNKNOWN, Boundaries, Sequences, Unit, encode, fit_tokenizer, load_tokenizer
@@ -181,7 +182,7 @@ class LabelledText(RowData[Examples]):
             tokenizer_json = (folder / "tokenizer.json").read_text(encoding="utf-8")
             labels = tuple(str(label) for label in stored["labels"])
             spec = LabelledTextSpec(tokenizer_json, labels, tuple(int(count) for count in stored["counts"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except DAMAGED as error:
             raise UserError(f"{folder}: labels.json or tokenizer.json is not whole ({error!r})") from None
         try:
             _ = spec.tokenizer

@@ -14,7 +14,7 @@ import torch
 from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
-from unroll.data.base import SPLITS, Data
+from unroll.data.base import DAMAGED, SPLITS, Data
 from unroll.data.batches import Batches
 from unroll.errors import UsageError, UserError
 from unroll.schema import Sizes
@@ -250,7 +250,7 @@ class MemoryData(Data):
             found = json.loads(path.read_text(encoding="utf-8"))
             symbols, answers = (tuple(str(name) for name in found[key]) for key in ("symbols", "answers"))
             features, asked, lag = (int(found[key]) for key in ("features", "asked", "lag"))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except DAMAGED as error:
             raise UserError(f"{path}: is not whole ({error!r})") from None
         return MemorySpec(symbols, features, answers, asked, lag)
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, PositiveInt
 
+from unroll.data.base import DAMAGED
 from unroll.data.parallel_batches import PairBatches
 from unroll.data.parallel_spec import ParallelTextSpec
 from unroll.data.rows import RowData, Rows
@@ -127,7 +128,7 @@ class ParallelText(RowData[Pairs]):
             languages = json.loads((folder / "languages.json").read_text(encoding="utf-8"))
             source, target = ((folder / name).read_text(encoding="utf-8") for name in _TOKENIZERS)
             spec = ParallelTextSpec(source, target, str(languages["source"]), str(languages["target"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except DAMAGED as error:
             raise UserError(f"{folder}: languages.json or a tokenizer is not whole ({error!r})") from None
         for name, side in zip(_TOKENIZERS, ("source_tokenizer", "target_tokenizer"), strict=True):
             try:

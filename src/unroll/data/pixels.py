@@ -6,17 +6,21 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
+from unroll.data.base import DAMAGED
 from unroll.data.batches import Batches
 from unroll.data.rows import RowData, Rows
 from unroll.errors import UserError
 from unroll.truncation import Truncation
+
+LARGEST = 512
+"""Pixels a side: 262,144 steps."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,7 @@ class PixelData(RowData[Rows]):
 
     def __init__(
         self,
-        size: PositiveInt,
+        size: Annotated[int, Field(ge=1, le=LARGEST)],
         permutation: NonNegativeInt | None,
         batch_size: PositiveInt,
         eval_batch_size: PositiveInt,
@@ -157,6 +161,16 @@ class PixelData(RowData[Rows]):
     def check(self, split: str, rows: Rows) -> None:
         if not rows.given:
             raise UserError(f"{rows.source}: the {split} split has no pictures")
+
+    def prepare_data(self) -> None:
+        """Read, check, and bring to one size.
+
+        Raises:
+            UserError: a picture or a class that cannot be read, or that train has not.
+        """
+        for split in self.splits:
+            self.labels(split)
+        super().prepare_data()
 
     def encoded(self, split: str) -> np.ndarray:
         """The same, kept."""
@@ -203,19 +217,19 @@ class PixelData(RowData[Rows]):
         path = folder / "pixels.json"
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            permutation = None if found["permutation"] is None else int(found["permutation"])
-            spec = PixelSpec(int(found["size"]), tuple(str(name) for name in found["labels"]), permutation)
-            if not 0 < spec.size <= _LARGEST or len(spec.labels) < 2 or (permutation or 0) < 0:
-                raise ValueError(f"size {spec.size}, {len(spec.labels)} classes, permutation {permutation}")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            size, labels, permutation = found["size"], found["labels"], found["permutation"]
+            spec = PixelSpec(int(size), tuple(str(name) for name in labels), permutation and int(permutation))
+            if not isinstance(labels, list) or not 0 < spec.size <= LARGEST or (spec.permutation or 0) < 0:
+                raise ValueError(f"size {spec.size}, permutation {spec.permutation}, labels {type(labels).__name__}")
+        except DAMAGED as error:
             raise UserError(f"{path}: is not whole ({error!r})") from None
         return spec
 
     def adopt(self, spec: PixelSpec) -> None:
         if (spec.size, spec.permutation) != (self.size, self.permutation):
+            order = "null" if spec.permutation is None else spec.permutation
             raise UserError(
-                f"{self.source}: the run was trained with data.size={spec.size} data.permutation={spec.permutation}: give "
-                "the same"
+                f"{self.source}: the run was trained with data.size={spec.size} data.permutation={order}: give the same"
             )
         self.__dict__["spec"] = spec
 
@@ -248,6 +262,3 @@ class PixelData(RowData[Rows]):
         return PixelBatches(
             self.spec, pictures, labels, self.eval_batch_size, rank=self.rank, world_size=self.world_size
         )
-
-
-_LARGEST = 4096  # pixels a side, of what a run's folder may say

@@ -129,7 +129,7 @@ class RowData(Data, Generic[R]):
                     splits["train"].take(np.sort(left)),
                     splits["train"].take(np.sort(drawn)),
                 )
-                self._notes.append(f"{split}: {len(drawn):,} rows drawn from train")
+                self._notes.append(f"{split}: {len(drawn):,} {self.things} drawn from train")
         return {split: splits[split] for split in SPLITS if split in splits}
 
     @property

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import Field, PositiveInt
 
+from unroll.data.base import DAMAGED
 from unroll.data.rows import RowData, Rows
 from unroll.data.tagged_batches import Encoded, TaggedBatches, encode_sentences
 from unroll.data.tagged_spec import RESERVED, WORDS, TaggedTextSpec, normal
@@ -170,7 +171,7 @@ class TaggedText(RowData[Sentences]):
             if boundaries not in WORDS:
                 raise ValueError(f"boundaries {boundaries}")
             return TaggedTextSpec(words, int(stored["once"]), characters, tags, bool(stored["lowercase"]), boundaries)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except DAMAGED as error:
             raise UserError(f"{path}: is not whole ({error!r})") from None
 
     def adopt(self, spec: TaggedTextSpec) -> None:

@@ -21,18 +21,23 @@ _SHEET, _COLUMNS = 24, 8
 def linear_model(
     pictures: np.ndarray, labels: np.ndarray, scored: Mapping[str, tuple[np.ndarray, np.ndarray]], classes: int
 ) -> dict[str, Answers]:
-    """A logistic regression on all pixels at once (scikit-learn's, as it comes), fitted to the first 5,000 pictures.
+    """A logistic regression on all pixels at once (scikit-learn's, as it comes), fitted to 5,000 pictures at most, drawn.
 
     Args:
         pictures: (count, size, size) of uint8, of train.
-        labels: (count,) of int64, of which two at least occur.
+        labels: (count,) of int64.
         scored: for each split that is to be answered its pictures and labels.
         classes: how many there are.
+
+    Returns:
+        The answers to each split; none where one class alone was drawn.
     """
     from sklearn.linear_model import LogisticRegression
 
-    flat = pictures[:_FITTED].reshape(len(pictures[:_FITTED]), -1) / 255
-    model = LogisticRegression(max_iter=1000).fit(flat, labels[:_FITTED])
+    drawn = np.random.default_rng(0).permutation(len(labels))[:_FITTED]
+    if len(set(labels[drawn].tolist())) < 2:
+        return {}
+    model = LogisticRegression(max_iter=1000).fit(pictures[drawn].reshape(len(drawn), -1) / 255, labels[drawn])
     answers = {}
     for split, (some, right) in scored.items():
         probabilities = np.zeros((len(some), classes))
@@ -45,6 +50,7 @@ def report_pixels(
     answers: Answers,
     rows: Tensor,
     pictures: np.ndarray,
+    places: Sequence[str],
     names: Sequence[str],
     splits: str,
     folder: Path,
@@ -56,6 +62,7 @@ def report_pixels(
         answers: of the evaluation.
         rows: (count,): which picture each answer is for.
         pictures: (count, size, size) of uint8.
+        places: where each stands in its source.
         names: of the classes.
         splits: a split, or several joined by +.
         folder: the run's.
@@ -78,7 +85,7 @@ def report_pixels(
             names[int(answers.labels[index])],
             names[int(answers.chosen[index])],
             round(float(answers.probabilities[index].max()), 4),
-            int(rows[index]),
+            places[int(rows[index])],
         ]
         for index in worst
     ]

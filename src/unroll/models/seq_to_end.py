@@ -52,7 +52,10 @@ class SeqToEnd(nn.Module):
         self.horizon = horizon
         self.carry_state = carry_state
         if self.recurrent.bidirectional:
-            raise UsageError("model.bidirectional=true: from the end of a sequence nothing lies far; take false")
+            raise UsageError(
+                "model.bidirectional=true: the answer is read off the last step, and cells that come from the end have read "
+                "that step alone there; take false"
+            )
 
     def forward(self, steps: Tensor, asked: int) -> Tensor:
         """Answer for a batch of sequences of one length.

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -21,8 +22,19 @@ def cancel(folder: Path) -> None:
     told = set(folder.glob(f"*/{FAILURE}"))
     end = time.monotonic() + _PATIENCE
     asked: set[str] = set()
-    while (queued := _queued(folder)) and time.monotonic() < end:
-        if new := queued - asked:
+    while (queued := _queued(folder)) != set():
+        if time.monotonic() > end:
+            left = (
+                f"{len(queued)} jobs of {folder} are still"
+                if queued
+                else f"squeue does not tell which jobs of {folder} are"
+            )
+            print(
+                f"warning: {left} in SLURM's queue after {_PATIENCE:.0f} s: look there, and scancel them",
+                file=sys.stderr,
+            )
+            break
+        if new := (queued or set()) - asked:
             subprocess.run(["scancel", "--quiet", *sorted(new)], capture_output=True, check=False)
             asked |= new
         time.sleep(1)
@@ -30,10 +42,12 @@ def cancel(folder: Path) -> None:
         failure.unlink(missing_ok=True)
 
 
-def _queued(folder: Path) -> set[str]:
-    """One's own jobs whose script lies in the sweep's folder."""
+def _queued(folder: Path) -> set[str] | None:
+    """One's own jobs whose script lies in the sweep's folder; None where SLURM does not answer."""
     command = ["squeue", "--me", "--noheader", "--format=%F %o"]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        return None
     jobs = [line.split(maxsplit=1) for line in answer.stdout.splitlines()]
     scripts = (folder / ".submitit").absolute()
     return {job[0] for job in jobs if len(job) == 2 and Path(job[1]).parent == scripts}

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import SumMetric
 
 from unroll.data.base import Data
+from unroll.errors import UserError
 from unroll.insight.reading import Reading
 from unroll.schedule import Schedulers
 from unroll.state import State, map_state, reset, select
@@ -253,6 +254,13 @@ class Task(GuardedGradients):
         self._restored = {key: checkpoint[key] for key in ("random_state", "train_state") if key in checkpoint}
 
     def on_train_start(self) -> None:
+        for optimizer in self.trainer.optimizers:
+            for parameter, moments in optimizer.state.items():
+                if any(isinstance(m, Tensor) and m.dim() and m.shape != parameter.shape for m in moments.values()):
+                    raise UserError(
+                        "the checkpoint's optimizer was that of a model with other weights, or in another order: go on from "
+                        "its weights alone, in a new run, by init_from="
+                    )
         restored, self._restored = self._restored, {}
         rank, processes = self.global_rank, self.trainer.world_size
         if "train_state" in restored:

@@ -46,7 +46,7 @@ class Pixels(Classifier):
         baseline: whether the linear model is put into the same table.
 
     Raises:
-        UsageError: a truncation that only a stream can have; see `SeqToEnd`, too.
+        UsageError: a truncation that only a stream can have, or a bidirectional stack; see `SeqToEnd`.
     """
 
     unit = "steps"
@@ -115,20 +115,32 @@ class Pixels(Classifier):
         loaders = {split: data.eval_dataloader(split) for split in splits}
         scored = {split: (loader.pictures, loader.labels) for split, loader in loaders.items()}
         answers = linear_model(data.encoded("train"), data.labels("train"), scored, len(self.spec.labels))
-        return {"linear": {split: answers[split].scores() for split in splits}}
+        return {"linear": {split: found.scores() for split, found in answers.items()}} if answers else {}
 
     def report(self, data: Data, splits: str, folder: Path, loggers: Sequence[Logger]) -> list[str]:
         assert self.answers is not None
-        pictures = cast(PixelData, data).eval_dataloader(splits).pictures
-        return report_pixels(*self.answers, pictures, self.spec.labels, splits, folder, loggers)
+        data = cast(PixelData, data)
+        pictures = data.eval_dataloader(splits).pictures
+        several = [data.rows[name] for name in splits.split("+")]
+        places = [rows.place(index) for rows in several for index in range(len(rows.given))]
+        return report_pixels(*self.answers, pictures, places, self.spec.labels, splits, folder, loggers)
 
     @torch.inference_mode()
     def classify(self, pictures: np.ndarray) -> list[Prediction]:
         """Classify pictures, in any number.
 
         Args:
-            pictures: (count, size, size) of uint8.
+            pictures: (count, size, size) of uint8, of the spec's size.
+
+        Raises:
+            UsageError: of another size.
         """
+        if pictures.shape[1:] != (self.spec.size, self.spec.size):
+            raise UsageError(
+                f"pictures of {self.spec.size} x {self.spec.size} are read, and these are {pictures.shape[1:]}"
+            )
+        if not len(pictures):
+            return []
         was_training = self.training
         self.eval()
         try:

@@ -8,6 +8,7 @@ from pydantic import NonNegativeInt
 from unroll.data.base import SPLITS
 from unroll.data.pixels import PixelData
 from unroll.data.rows import Rows
+from unroll.errors import UsageError
 from unroll.schema import Sizes
 
 # Points that the pen goes through, stroke by stroke: x to the right, y down, in a square from -1 to 1.
@@ -36,7 +37,8 @@ _STROKES: tuple[tuple[tuple[tuple[float, float], ...], ...], ...] = (
     (((0.45, -0.35), (0.0, 0.0), (-0.45, -0.45), (0.05, -0.9), (0.45, -0.4), (0.4, 0.3), (0.15, 0.9)),),
 )
 _PER_CURVE = 4  # straight pieces between two points of a stroke
-_AT_ONCE = 256  # pictures that are drawn together
+_AT_ONCE = 1_000_000  # pixels that are drawn together
+_MOST = 4 * 2**30  # bytes
 
 
 class Digits(PixelData):
@@ -58,6 +60,11 @@ class Digits(PixelData):
         return "digits"
 
     def read(self) -> dict[str, Rows]:
+        if sum(self.sizes) * self.size**2 > _MOST:
+            raise UsageError(
+                f"data.sizes={self.sizes} data.size={self.size}: these pictures would take more than {_MOST // 2**30} GiB: "
+                "take fewer, or smaller ones"
+            )
         splits = {}
         for number, (split, count) in enumerate(zip(SPLITS, self.sizes, strict=True)):
             digits = np.random.default_rng([self.picture_seed, number]).integers(10, size=count)
@@ -73,8 +80,9 @@ class Digits(PixelData):
         for digit in range(10):
             rows = np.flatnonzero(wanted == digit)
             chance = np.random.default_rng([self.picture_seed, SPLITS.index(split), digit])
-            for start in range(0, len(rows), _AT_ONCE):
-                some = rows[start : start + _AT_ONCE]
+            count = max(1, _AT_ONCE // self.size**2)
+            for start in range(0, len(rows), count):
+                some = rows[start : start + count]
                 found[some] = _drawn(digit, len(some), self.size, chance)
         return found
 
