@@ -94,3 +94,17 @@ def test_a_moved_run_goes_on_and_still_knows_its_best(tmp_path, text):
     torch.save(checkpoint, tmp_path / "there/checkpoints/last.ckpt")
     run(tmp_path / "there")
     assert (tmp_path / "there/checkpoints/best.ckpt").read_bytes() == best
+
+
+def test_an_optimizer_of_other_weights_is_refused_before_it_writes(tmp_path):
+    folder = tmp_path / "run"
+    small = ["task=recall", "data.sizes=[200,40,40]", "model.hidden_size=16", "logger=none", "trainer.max_steps=3"]
+    assert door("train.py", *small, f"hydra.run.dir={folder}").returncode == 0
+    path = folder / "checkpoints/last.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    moments = checkpoint["optimizer_states"][0]["state"]
+    moments[0], moments[1] = moments[1], moments[0]  # the parameters in another order
+    torch.save(checkpoint, path)
+    result = door("train.py", f"resume={folder}", "trainer.max_steps=5")
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: the checkpoint's optimizer was that of a model with other weights")
