@@ -1,5 +1,6 @@
 """The command lines as a user starts them, without the seconds that each would take to load its libraries."""
 
+import faulthandler
 import multiprocessing
 import os
 import runpy
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerProcess
@@ -79,9 +81,9 @@ def together(folder: Path, count: int) -> None:
     of_all = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(count), "OMP_NUM_THREADS": "1"}
     of_all |= {"TORCHELASTIC_RUN_ID": "tests", "GROUP_RANK": "0", "LOCAL_WORLD_SIZE": str(count)}
     ranks = [begun(_rank, folder, {**of_all, "RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(count)]
-    left = list(ranks)
-    while left and all(not process.exitcode for process in ranks):
-        wait([process.sentinel for process in left], _SECONDS)
+    left, until = list(ranks), time.monotonic() + _SECONDS
+    while left and all(not process.exitcode for process in ranks) and time.monotonic() < until:
+        wait([process.sentinel for process in left], until - time.monotonic())
         left = [process for process in left if process.is_alive()]
     for process in left:  # it would wait for one that has failed
         process.kill()
@@ -95,6 +97,7 @@ def _rank(folder: Path, environment: dict[str, str]) -> None:
 
     os.environ.update(environment)
     rank_zero_only.rank = int(environment["RANK"])  # which it looks up when it is loaded
+    faulthandler.dump_traceback_later(_SECONDS - 10)  # where it waits, if it does
     run(folder)
 
 
