@@ -1,12 +1,12 @@
 """A series as it was read, and the same on its regular grid."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from unroll.data.time_grid import place_on_grid
+from unroll.data.time_grid import infer_frequency, place_on_grid
 from unroll.errors import UserError
 
 
@@ -93,3 +93,64 @@ def fill_grid(one: RawSeries, frequency: str, told: str) -> tuple[pd.DatetimeInd
     values = np.full((count, one.values.shape[1]), np.nan)
     values[steps] = one.values
     return pd.date_range(one.times[0], periods=count, freq=frequency), values, steps
+
+
+def on_grids(
+    raw: list[RawSeries], frequency: str | None, sizes: Sequence[float], source: str
+) -> tuple[list[GridSeries], str, list[str]]:
+    """Several series on the grids of one frequency, and where each is split.
+
+    Args:
+        raw: at least one.
+        frequency: None: found from the times of the longest.
+        sizes: of train, validation and test, as shares or as steps; used where a series brings none of its own.
+        source: what they are called in messages.
+
+    Returns:
+        The series; the frequency; what is to be told of them.
+
+    Raises:
+        UserError: times that do not increase, that lie beside the grid or say no frequency; more steps asked for than
+            there are.
+    """
+    for one in raw:
+        check_order(one, told(source, one.name))
+    if frequency is None:
+        longest = max(raw, key=lambda one: len(one.times))
+        frequency = infer_frequency(longest.times)
+        if frequency is None:
+            raise UserError(
+                f"{told(source, longest.name)}: has {len(longest.times)} rows, too few to tell how far apart they are: "
+                "set data.frequency"
+            )
+    grids, gaps, first_gap = [], 0, ""
+    for one in raw:
+        times, values, steps = fill_grid(one, frequency, told(source, one.name))
+        count = len(times)
+        if count > len(steps):
+            gaps += count - len(steps)
+            first_gap = first_gap or str(times[int(np.flatnonzero(np.diff(steps) > 1)[0]) + 1])
+        if one.sizes is not None:  # of rows; gaps count into the split that they lie in
+            begins = [int(steps[border]) if border < len(steps) else count for border in np.cumsum(one.sizes)]
+            borders = (begins[0], begins[1], count)
+        else:
+            borders = _borders(count, sizes, told(source, one.name))
+        grids.append(GridSeries(one.name, times, values, borders))
+    notes = [f"gaps: {gaps:,} steps have no row and are taken as missing, the first {first_gap}"] if gaps else []
+    return grids, frequency, notes
+
+
+def _borders(count: int, sizes: Sequence[float], called: str) -> tuple[int, int, int]:
+    train, validation, test = sizes
+    if train <= 1:
+        # As published code does: what rounding leaves over is validation's.
+        return int(count * train), count - int(count * test), count
+    borders = int(train), int(train + validation), int(train + validation + test)
+    if borders[2] > count:
+        raise UserError(f"{called}: has {count:,} steps, and data.sizes={sizes} are {borders[2]:,}")
+    return borders
+
+
+def told(source: str, name: str) -> str:
+    """What a series is called in messages."""
+    return f"{source}, series {name}" if name else source

@@ -1,12 +1,10 @@
 """Time series on regular grids, split by time: the format behind every forecast."""
 
 import hashlib
-import json
 from abc import abstractmethod
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
@@ -15,14 +13,13 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 
 from unroll.data.base import SPLITS, Data
-from unroll.data.grid_series import GridSeries, RawSeries, check_order, fill_grid
+from unroll.data.grid_series import GridSeries, RawSeries, on_grids, told
 from unroll.data.series_lanes import SeriesLanes
-from unroll.data.series_spec import Columns, Layout, SeriesSpec, centre_and_scale
-from unroll.data.time_grid import check_frequency, infer_frequency, season_length
-from unroll.data.windows import StreamWindows, WindowBatches
+from unroll.data.series_spec import Columns, Layout, SeriesSpec, scales
+from unroll.data.time_grid import check_frequency, season_length
+from unroll.data.windows import StreamWindows, WindowBatches, window_starts
 from unroll.errors import UsageError, UserError
 from unroll.truncation import Truncation
-from unroll.writing import written_whole
 
 _LISTED = 8  # names in a line
 
@@ -129,73 +126,16 @@ class SeriesData(Data):
             raise UserError(
                 f"{self.source}: has {len(raw):,} series, and one can be read as a stream: take data.stream=false"
             )
-        gaps = 0
-        first_gap = ""
-        for one in raw:
-            check_order(one, self._told(one.name))
-        frequency = self.frequency or self._common_frequency(raw)
-        grids = []
-        for one in raw:
-            times, values, steps = fill_grid(one, frequency, self._told(one.name))
-            count = len(times)
-            if count > len(steps):
-                gaps += count - len(steps)
-                first_gap = first_gap or str(times[int(np.flatnonzero(np.diff(steps) > 1)[0]) + 1])
-            sizes = one.sizes
-            if sizes is not None:  # of rows; gaps count into the split that they lie in
-                begins = [int(steps[border]) if border < len(steps) else count for border in np.cumsum(sizes)]
-                borders = (begins[0], begins[1], count)
-            else:
-                borders = self._borders(count, one.name)
-            grids.append(GridSeries(one.name, times, values, borders))
-        if gaps:
-            self._notes.append(f"gaps: {gaps:,} steps have no row and are taken as missing, the first {first_gap}")
+        grids, frequency, notes = on_grids(raw, self.frequency, self.sizes, self.source)
+        self._notes += notes
         return columns, grids, frequency
-
-    def _common_frequency(self, raw: list[RawSeries]) -> str:
-        longest = max(raw, key=lambda one: len(one.times))
-        found = infer_frequency(longest.times)
-        if found is None:
-            raise UserError(
-                f"{self._told(longest.name)}: has {len(longest.times)} rows, too few to tell how far apart they are: "
-                "set data.frequency"
-            )
-        return found
-
-    def _told(self, name: str) -> str:
-        return f"{self.source}, series {name}" if name else self.source
-
-    def _borders(self, count: int, name: str) -> tuple[int, int, int]:
-        train, validation, test = self.sizes
-        if train <= 1:
-            # As published code does: what rounding leaves over is validation's.
-            return int(count * train), count - int(count * test), count
-        borders = int(train), int(train + validation), int(train + validation + test)
-        if borders[2] > count:
-            raise UserError(f"{self._told(name)}: has {count:,} steps, and data.sizes={self.sizes} are {borders[2]:,}")
-        return borders
 
     @cached_property
     def spec(self) -> SeriesSpec:
         columns, grids, frequency = self._read
         season = self.season_length or season_length(frequency)
         targets = len(columns.targets)
-        centres, scales, errors = [], [], []
-        for one in grids:
-            train = one.values[: one.borders[0]]
-            centre, scale = centre_and_scale(train)
-            if not self.standardize:
-                centre[:targets], scale[:targets] = 0, 1
-            lag = min(season, max(1, len(train) - 1))
-            change = np.abs(train[lag:, :targets] - train[:-lag, :targets])
-            both = np.isfinite(change).sum(axis=0)
-            errors.append(np.nansum(change, axis=0) / np.where(both, both, 1))
-            centres.append(centre)
-            scales.append(scale)
-        # Covariates mean the same in every series: one scale for all of them.
-        together = np.concatenate([one.values[: one.borders[0], targets:] for one in grids])
-        for index in range(len(grids)):
-            centres[index][targets:], scales[index][targets:] = centre_and_scale(together)
+        centre, scale, naive_error = scales(grids, targets, season, self.standardize)
         return SeriesSpec(
             self.time,
             self.series,
@@ -207,31 +147,18 @@ class SeriesData(Data):
             self.context_length,
             self.prediction_length,
             tuple(one.name for one in grids),
-            tuple(tuple(map(float, centre)) for centre in centres),
-            tuple(tuple(map(float, scale)) for scale in scales),
-            tuple(tuple(map(float, error)) for error in errors),
+            centre,
+            scale,
+            naive_error,
         )
 
     def save_spec(self, folder: Path) -> None:
-        with written_whole(folder / "series.json") as unfinished:
-            unfinished.write_text(json.dumps(asdict(self.spec), ensure_ascii=False), encoding="utf-8")
+        self.spec.write(folder / "series.json")
         (folder / "fingerprint").write_text(self.fingerprint)
 
     @staticmethod
     def load_spec(folder: Path) -> SeriesSpec:
-        try:
-            stored = json.loads((folder / "series.json").read_text(encoding="utf-8"))
-            columns = Columns(**{role: tuple(map(str, names)) for role, names in stored.pop("columns").items()})
-            tables: dict[str, Any] = {
-                key: tuple(tuple(map(float, row)) for row in stored.pop(key))
-                for key in ("centre", "scale", "naive_error")
-            }
-            names = tuple(map(str, stored.pop("names")))
-            spec = SeriesSpec(columns=columns, names=names, **tables, **stored)
-            pd.tseries.frequencies.to_offset(spec.frequency)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{folder / 'series.json'}: is not there, or not whole ({error!r})") from None
-        return spec
+        return SeriesSpec.read(folder / "series.json")
 
     def adopt(self, spec: SeriesSpec) -> None:
         columns, grids, frequency = self._read
@@ -310,18 +237,11 @@ class SeriesData(Data):
         grids = self._read[1]
         numbers = {name: index for index, name in enumerate(self.spec.names)}
         context, future = self.context_length, self.prediction_length
+        targets = len(self.spec.columns.targets)
         starts, series = [], []
         offset = short = blank = 0
         for one in grids:
-            begin, end = {
-                "train": (0, one.borders[0]),
-                "validation": one.borders[:2],
-                "test": one.borders[1:],
-            }[split]
-            first = np.arange(max(begin, context) - context, end - future - context + 1)
-            seen = np.isfinite(one.values[:, : len(self.spec.columns.targets)]).any(axis=1)
-            count = np.concatenate([[0], np.cumsum(seen)])
-            some = (count[first + context] > count[first]) & (count[first + context + future] > count[first + context])
+            first, some = window_starts(one, split, context, future, targets)
             short += not len(first)
             blank += int((~some).sum())
             starts.append(offset + first[some])
@@ -331,16 +251,12 @@ class SeriesData(Data):
             longest = max(grids, key=lambda one: one.borders[2])
             there = dict(zip(SPLITS, np.diff([0, *longest.borders]).tolist(), strict=True))[split]
             wanted = context + future if split == "train" else future
-            what = (
-                f"data.context_length={context} + data.prediction_length={future}"
-                if split == "train"
-                else (f"data.prediction_length={future}")
-            )
+            what = f"data.context_length={context} + " * (split == "train") + f"data.prediction_length={future}"
             if there >= wanted:
                 raise UserError(f"{self.source}: nothing is seen in any window of {split}: its targets are all missing")
             raise UserError(
-                f"{self._told(longest.name)}: {split} has {there:,} steps, and {what} = {wanted:,} are needed: lower them, "
-                "change data.sizes, or give a longer series"
+                f"{told(self.source, longest.name)}: {split} has {there:,} steps, and {what} = {wanted:,} are needed: "
+                "lower them, change data.sizes, or give a longer series"
             )
         if short:
             self._notes.append(f"{split}: {short:,} of {len(grids):,} series are too short for a window and left out")

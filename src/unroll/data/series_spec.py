@@ -2,12 +2,20 @@
 
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from torch import Tensor
 
+from unroll.data.grid_series import GridSeries
 from unroll.data.time_grid import calendar_features
+from unroll.errors import UserError
+from unroll.writing import written_whole
+
+Table = tuple[tuple[float, ...], ...]
+"""A number for each series and column."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +67,41 @@ class SeriesSpec:
     context_length: int
     prediction_length: int
     names: tuple[str, ...]
-    centre: tuple[tuple[float, ...], ...]
-    scale: tuple[tuple[float, ...], ...]
-    naive_error: tuple[tuple[float, ...], ...]
+    centre: Table
+    scale: Table
+    naive_error: Table
 
     @property
     def known_size(self) -> int:
         """Features whose future is known, those of the calendar among them."""
         calendar = calendar_features(pd.DatetimeIndex(["2000-01-01"]), self.frequency).shape[1] if self.calendar else 0
         return len(self.columns.known) + calendar
+
+    def write(self, path: Path) -> None:
+        """As JSON."""
+        with written_whole(path) as unfinished:
+            unfinished.write_text(json.dumps(asdict(self), ensure_ascii=False), encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> "SeriesSpec":
+        """What was written.
+
+        Raises:
+            UserError: it is not there, or not whole.
+        """
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            columns = Columns(**{role: tuple(map(str, names)) for role, names in stored.pop("columns").items()})
+            tables: dict[str, Any] = {
+                key: tuple(tuple(map(float, row)) for row in stored.pop(key))
+                for key in ("centre", "scale", "naive_error")
+            }
+            names = tuple(map(str, stored.pop("names")))
+            spec = cls(columns=columns, names=names, **tables, **stored)
+            pd.tseries.frequencies.to_offset(spec.frequency)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{path}: is not there, or not whole ({error!r})") from None
+        return spec
 
     @property
     def identity(self) -> str:
@@ -115,3 +149,35 @@ def centre_and_scale(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     centre = np.nansum(values, axis=0) / seen
     scale = np.sqrt(np.nansum((values - centre) ** 2, axis=0) / seen)
     return centre, np.where(scale > 1e-9 * np.maximum(np.abs(centre), 1e-9), scale, 1.0)
+
+
+def scales(grids: list[GridSeries], targets: int, season: int, standardize: bool) -> tuple[Table, Table, Table]:
+    """`SeriesSpec`'s centre, scale and naive_error, all of them from train.
+
+    Args:
+        grids: the series, whose first columns are the targets.
+        targets: how many.
+        season: steps.
+        standardize: whether the targets are; covariates always are.
+    """
+    centres, scales, errors = [], [], []
+    for one in grids:
+        train = one.values[: one.borders[0]]
+        centre, scale = centre_and_scale(train)
+        if not standardize:
+            centre[:targets], scale[:targets] = 0, 1
+        lag = min(season, max(1, len(train) - 1))
+        change = np.abs(train[lag:, :targets] - train[:-lag, :targets])
+        both = np.isfinite(change).sum(axis=0)
+        errors.append(np.nansum(change, axis=0) / np.where(both, both, 1))
+        centres.append(centre)
+        scales.append(scale)
+    # Covariates mean the same in every series: one scale for all of them.
+    together = np.concatenate([one.values[: one.borders[0], targets:] for one in grids])
+    for index in range(len(grids)):
+        centres[index][targets:], scales[index][targets:] = centre_and_scale(together)
+    return _table(centres), _table(scales), _table(errors)
+
+
+def _table(rows: list[np.ndarray]) -> Table:
+    return tuple(tuple(map(float, row)) for row in rows)

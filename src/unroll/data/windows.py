@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from unroll.data.batches import Batches
+from unroll.data.grid_series import GridSeries
 from unroll.data.series_lanes import Piece
 from unroll.data.series_spec import Layout
 
@@ -47,6 +48,32 @@ class Windows(NamedTuple):
         rows, series = self.rows.to(weight.device), self.series.to(weight.device)
         moved = self._replace(targets=targets, known=known, observed=observed, rows=rows, series=series)
         return moved if self.since is None else moved._replace(since=self.since.like(weight))
+
+
+def window_starts(
+    one: GridSeries, split: str, context: int, future: int, targets: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where the windows of a split begin in a series.
+
+    Args:
+        one: the series.
+        split: train, validation or test. The future of a window lies in it, its context also before.
+        context, future: steps of a window.
+        targets: how many of the first columns are.
+
+    Returns:
+        (windows,) of int64, their first steps; and (windows,) of bool, whether a target is seen in both of its parts.
+    """
+    begin, end = {
+        "train": (0, one.borders[0]),
+        "validation": one.borders[:2],
+        "test": one.borders[1:],
+    }[split]
+    first = np.arange(max(begin, context) - context, end - future - context + 1)
+    seen = np.isfinite(one.values[:, :targets]).any(axis=1)
+    count = np.concatenate([[0], np.cumsum(seen)])
+    middle = count[first + context]
+    return first, (middle > count[first]) & (count[first + context + future] > middle)
 
 
 class WindowBatches(Batches):
