@@ -129,6 +129,11 @@ def test_predict_tells_its_options(finished):
     for action in parser._actions[1:]:
         assert action.option_strings[0] in result.stdout
         assert action.option_strings[0] in listed
+    used = f"predict.py {finished}{task.asked}"
+    assert used in (finished / "train.log").read_text()
+    parser.parse_args(task.asked.split())
+    if task.asked and "--text" not in task.asked:  # texts may come on standard input
+        assert door("predict.py", str(finished)).returncode == 2
 
 
 def test_how_far_gradients_reach_is_shown(finished):

@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import platform
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,7 @@ def finish(
         f"{throughput['value']:,.0f} {throughput['unit']} on {summary['device']}",
         f"run        {folder}",
         *told,
-        f"use it     python predict.py {folder}",
+        f"use it     python predict.py {shlex.quote(str(folder))}{task.asked}",
     ]:
         log.info(line)
 

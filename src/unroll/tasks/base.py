@@ -50,6 +50,8 @@ class Task(GuardedGradients):
     """What throughput counts, in the plural: characters, sentences, ..."""
     reads: type[Data]
     """The format of data that it learns from."""
+    asked = ""
+    """What `predict.py RUN` needs beside: an option with its value, for the line that tells how a run is used."""
     ragged = False
     """Whether its stack is to stop where each sequence of a batch ends."""
 

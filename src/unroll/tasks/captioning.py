@@ -94,6 +94,7 @@ class Captioning(Task):
         self.max_output = max_output
         self.baseline = baseline
         is_vector = len(spec.shape) == 1
+        self.asked = " --features FILE.npy" if is_vector else " --image FILE"
         self.encoder = nn.Identity() if is_vector else PictureEncoder(channels, vector_size)
         self.model = VecToSeq(
             spec.shape[0] if is_vector else vector_size,

@@ -63,6 +63,7 @@ class Forecasting(Task):
     """
 
     unit = "windows"
+    asked = " --input FILE.csv"
     reads = SeriesData
 
     def __init__(

@@ -55,6 +55,7 @@ class Memory(Task):
     """
 
     unit = "steps"
+    asked = " --text SEQUENCE"
     reads = MemoryData
 
     def __init__(

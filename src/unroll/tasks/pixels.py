@@ -50,6 +50,7 @@ class Pixels(Classifier):
     """
 
     unit = "steps"
+    asked = " --image FILE"
     reads = PixelData
     spec: PixelSpec
 

@@ -59,6 +59,7 @@ class Sentiment(Classifier):
     """
 
     unit = "tokens"
+    asked = " --text TEXT"
     reads = LabelledText
     spec: LabelledTextSpec
 

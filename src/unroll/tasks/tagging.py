@@ -71,6 +71,7 @@ class Tagging(Task):
     """
 
     unit = "words"
+    asked = " --text TEXT"
     reads = TaggedText
 
     def __init__(

@@ -74,6 +74,7 @@ class TextToText(Task):
     """
 
     unit = "target_tokens"
+    asked = " --text TEXT"
     reads = ParallelText
     ragged = True
     model: EncoderDecoder
