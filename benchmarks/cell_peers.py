@@ -26,7 +26,7 @@ import hydra.utils
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
-from tables import write_table
+from tables import write_peer
 from torch import Tensor, nn
 
 from unroll.composing import CONF
@@ -119,7 +119,6 @@ if __name__ == "__main__":
     options = parser.parse_args()
     torch.manual_seed(0)
     free_speed()
-    rows = []
     for module, model, peer, make in PAIRS:
         if find_spec(module) is None:
             print(f"{module}: is not installed, left out")
@@ -131,20 +130,9 @@ if __name__ == "__main__":
                 took = seconds(steps[side])
                 if turn:  # the first is warm-up
                     found[side].append(took)
-        ratios = sorted(one / other for one, other in zip(found["theirs"], found["ours"], strict=True))
-        rows.append(
-            [
-                f"`{model}`",
-                peer,
-                f"{statistics.median(ratios):.2f} x ({ratios[0]:.2f} to {ratios[-1]:.2f})",
-                f"{1000 * statistics.median(found['ours']):.0f} and {1000 * statistics.median(found['theirs']):.0f} ms",
-            ]
+        write_peer(
+            peer,
+            f"`{model}`: training steps a second, B = {B}, T = {T}, H = {H}, float32, one thread",
+            [one / other for one, other in zip(found["theirs"], found["ours"], strict=True)],
+            f"; {1000 * statistics.median(found['ours']):.0f} and {1000 * statistics.median(found['theirs']):.0f} ms",
         )
-        print(*rows[-1], flush=True)
-    write_table(
-        "benchmarks/README.md",
-        "cell_peers",
-        ["ours", "theirs", "as fast", "a step"],
-        rows,
-        f"; float32, one thread, B = {B}, T = {T}, H = {H}; medians of {options.repeats} turns",
-    )

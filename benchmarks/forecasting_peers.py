@@ -5,6 +5,7 @@ import sys
 import tempfile
 import time
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 
 import lightning.pytorch
@@ -113,6 +114,6 @@ def neuralforecast(kind: str) -> dict[str, float]:
     return {"windows": windows_a_second()}
 
 
-found = {"GluonTS DeepAR": gluonts()}
-found |= {f"neuralforecast {kind}": neuralforecast(kind) for kind in ("DeepAR", "LSTM")}
+found = {f"GluonTS {version('gluonts')} DeepAR": gluonts()}
+found |= {f"neuralforecast {version('neuralforecast')} {kind}": neuralforecast(kind) for kind in ("DeepAR", "LSTM")}
 print(json.dumps(found))

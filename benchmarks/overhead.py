@@ -17,6 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tables import write_peer
+
 ROOT = Path(__file__).parents[1]
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -75,9 +77,10 @@ with tempfile.TemporaryDirectory() as name:
     for repeat in range(options.repeats):
         pairs.append((ours(Path(name) / f"run{repeat}"), bare(Path(name) / "cache")))
         print(f"train.py {pairs[-1][0] * 1e3:.2f} ms, bare loop {pairs[-1][1] * 1e3:.2f} ms a step", flush=True)
-ratios = [first / second for first, second in pairs]
 medians = [statistics.median(column) * 1e3 for column in zip(*pairs, strict=True)]
-print(
-    f"H={options.hidden}, B=64, T=64, {options.threads} thread(s): train.py {medians[0]:.2f} ms, bare {medians[1]:.2f} ms; "
-    f"ratio {statistics.median(ratios):.3f} (median of {options.repeats}; {min(ratios):.3f} to {max(ratios):.3f})"
+write_peer(
+    "a bare PyTorch loop",
+    f"the complete `train.py`: steps a second, LSTM of {options.hidden}, B = 64, T = 64, {options.threads} thread",
+    [theirs / ours for ours, theirs in pairs],
+    f"; {medians[0]:.2f} and {medians[1]:.2f} ms a step",
 )

@@ -3,6 +3,8 @@
 import datetime
 import platform
 import re
+import statistics
+import sys
 from pathlib import Path
 
 import torch
@@ -24,11 +26,43 @@ def write_table(page: str, name: str, header: list[str], rows: list[list[str]], 
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     said = f"({datetime.date.today()}, {processor()}, torch {torch.__version__.partition('+')[0]}{more})"
     print(f"{table}\n\n{said}")
+    _put(page, name, f"{table}\n\n{said}")
+
+
+def _put(page: str, name: str, what: str | None = None) -> str:
+    """Put something between two marks; return what stood there."""
     path = ROOT / page
     text = path.read_text()
-    marks = re.compile(rf"(<!-- {name} -->\n).*?(\n<!-- /{name} -->)", re.DOTALL)
-    assert marks.search(text), f"{page}: there is no place for {name}"
-    path.write_text(marks.sub(lambda found: f"{found[1]}{table}\n\n{said}{found[2]}", text))
+    marks = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=\n<!-- /{name} -->)", re.DOTALL)
+    found = marks.search(text)
+    assert found, f"{page}: there is no place for {name}"
+    if what is not None:
+        path.write_text(text[: found.start()] + what + text[found.end() :])
+    return found[0]
+
+
+def write_peer(peer: str, what: str, ratios: list[float], more: str = "") -> None:
+    """Put a row into the README's table of peers, in the place of the one that has the same first two cells, and print it.
+
+    Args:
+        peer: whose, with its version.
+        what: is measured, so that more than 1 is in our favour.
+        ratios: of the repeats. A median below 1 is written in bold: it is a loss.
+        more: said beside the ratio.
+    """
+    median = f"{statistics.median(ratios):.3g} x"
+    if statistics.median(ratios) < 1:
+        median = f"**{median}**"
+    here = f"{median} ({min(ratios):.3g} to {max(ratios):.3g}; {len(ratios)} repeats){more}"
+    script = Path(sys.argv[0]).name
+    versions = f"torch {torch.__version__.partition('+')[0]}"
+    row = f"| {peer} | {what} | {here} | `{script}`, {datetime.date.today()}, {processor()}, {versions} |"
+    print(row, flush=True)
+    header, rule, *rows = _put("README.md", "peers").split("\n")
+    begin = f"| {peer} | {what} | "
+    kept = [line for line in rows if not line.startswith(begin)]
+    place = next((place for place, line in enumerate(rows) if line.startswith(begin)), len(rows))
+    _put("README.md", "peers", "\n".join([header, rule, *kept[:place], row, *kept[place:]]))
 
 
 def processor() -> str:
