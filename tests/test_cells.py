@@ -63,6 +63,18 @@ def test_whole_sequence_equals_its_windows_with_carried_state(model, path):
 
 
 @pytest.mark.parametrize("model", MODELS)
+def test_branches_are_steps_from_one_state(model):
+    recurrent = stack(model, "model.num_layers=2", "model.residual=true").eval()
+    state = some_state(recurrent, 4)
+    x = torch.randn(3, 2, 5, dtype=torch.float64, requires_grad=True)
+    rows = torch.tensor([1, 0, 1, 1])
+    inputs = [x, *leaves(state), *recurrent.parameters()]
+    expected = torch.cat([recurrent(x_j[None, rows], state)[0] for x_j in x])
+    assert_same(results(recurrent.branch(x, state, rows), (), inputs), results(expected, (), inputs))
+    assert_same([recurrent.branch(x[:, rows], state)], [expected])
+
+
+@pytest.mark.parametrize("model", MODELS)
 def test_batch_equals_one_by_one(model):
     recurrent = stack(model, "model.num_layers=2").eval()
     x = torch.randn(6, 3, 5, dtype=torch.float64)

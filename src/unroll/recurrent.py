@@ -212,6 +212,34 @@ class Recurrent(nn.Module):
 
         return step
 
+    def branch(self, x: Tensor, state: State, rows: Tensor | None = None) -> Tensor:
+        """One step along several inputs, each from the same state; what does not differ between them is worked out once.
+
+        Args:
+            x: (branches, inputs, input_size).
+            state: the state before them; see `forward`.
+            rows: (batch,) of int64: which of the `inputs` each sequence takes; None: each its own.
+
+        Returns:
+            The top layer's outputs (branches, batch, output_size).
+
+        Raises:
+            UsageError: the stack is bidirectional: a step has no other direction.
+        """
+        if self.bidirectional:
+            raise UsageError("model.bidirectional=true: a single step has no other direction")
+        kind = next(self.parameters()).dtype
+        state = map_state(lambda tensor: tensor.to(kind), state)
+        masks = self.draw_masks(x.shape[1] if rows is None else len(rows), x)
+        for depth, cell in enumerate(self._cells):
+            given = self._drop(x, masks, depth) if depth > 0 else x
+            px = cell.project(given)
+            if depth == 0 and rows is not None:
+                px = px[:, rows]
+            y = cell.branch(px, state[depth], masks[depth])
+            x = given + y if self.residual and depth > 0 else y
+        return cast(Tensor, self.norm(x))
+
     def _drop(self, x: Tensor, masks: tuple[Masks, ...], depth: int) -> Tensor:
         """Dropout of what goes into the layer `depth` > 0."""
         if not self.dropout or not self.training:

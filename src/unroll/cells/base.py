@@ -99,6 +99,19 @@ class Cell(nn.Module, ABC):
             outputs.append(y)
         return torch.stack(outputs), state
 
+    def branch(self, px: Tensor, state: State, masks: Masks = ()) -> Tensor:
+        """One step along several inputs, each from the same state.
+
+        Args:
+            px: (branches, batch, p), the projected inputs.
+            state: the state before them.
+            masks: as `draw_masks` returned them.
+
+        Returns:
+            The outputs (branches, batch, hidden_size).
+        """
+        return torch.stack([self.output(self.step(px_j, state, *masks)) for px_j in px.unbind(0)])
+
     def path(self, x: Tensor, lengths: Tensor | None) -> str:
         """The path that is fastest for an input like this."""
         return self.paths[0]

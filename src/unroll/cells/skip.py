@@ -8,7 +8,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from unroll.cells.analytic import run_analytic
-from unroll.cells.base import Masks, cut_outputs
+from unroll.cells.base import Cell, Masks, cut_outputs
 from unroll.cells.rnn import Nonlinearity
 from unroll.cells.unitwise import Gates, UnitwiseCell
 from unroll.schema import Probability
@@ -33,6 +33,7 @@ class Skip(UnitwiseCell):
 
     paths: ClassVar[tuple[str, ...]] = ("interleaved", "loop")
     can_keep_units = False
+    branch = Cell.branch  # the state of a branch would have the steps beside each other
 
     def __init__(
         self,

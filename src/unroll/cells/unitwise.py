@@ -88,6 +88,9 @@ class UnitwiseCell(Cell):
         gates = self.activate(px_t + uh_t)
         return self.update(gates, state, *self.update_parameters())
 
+    def branch(self, px: Tensor, state: State, masks: Masks = ()) -> Tensor:
+        return self.output(self.step(px, state, *masks))  # U h_{t-1} is worked out once, and broadcast
+
     def activate(self, a_t: Tensor) -> Gates:
         """a_t: (..., gates * hidden_size) -> the gates, (..., hidden_size) each."""
         blocks = a_t.chunk(len(self.gates), dim=-1)

@@ -12,7 +12,7 @@ from unroll.errors import UsageError
 from unroll.models.forecaster import Encoded, Forecast, Forecaster, Prepared
 from unroll.recurrent import Recurrent
 from unroll.schema import Probability
-from unroll.state import State, map_state
+from unroll.state import State
 from unroll.truncation import run_to_end
 
 
@@ -86,15 +86,19 @@ class Segments(Forecaster):
         else:
             masks = self.recurrent.draw_masks(e.shape[1], e)
             _, state = run_to_end(lambda x, s, lengths: self.recurrent(x, s, lengths, masks), e, None, self.horizon)
-        rows = e.shape[1]
-        inputs = self.place_embedding.weight[:, None].expand(-1, rows, -1)
+        inputs = self.place_embedding.weight[:, None]
+        # Which of the inputs each row has: one of few, as long as no covariates are in them.
+        which = torch.zeros(e.shape[1], dtype=torch.int64, device=e.device)
         if self.channel_embedding is not None:
-            inputs = torch.cat([inputs, self.channel_embedding(ready.channels).expand(self.count, -1, -1)], dim=-1)
-        if self.known_map is not None:
-            inputs = inputs + self.known_map(self._segments(ready.known[self.context_length :]))
-        state = map_state(lambda tensor: tensor.repeat(self.count, *[1] * (tensor.dim() - 1)), state)
-        h, _ = self.recurrent(inputs.reshape(1, self.count * rows, -1), state)
-        raw = self.readout(self.output_dropout(h)).view(self.count, rows, self.segment_length, -1)
+            channels = self.channel_embedding.weight
+            inputs = torch.cat([inputs.expand(-1, len(channels), -1), channels.expand(self.count, -1, -1)], dim=-1)
+            which = ready.channels
+        if self.known_map is None:
+            h = self.recurrent.branch(inputs, state, which)
+        else:
+            k = self.known_map(self._segments(ready.known[self.context_length :]))
+            h = self.recurrent.branch(inputs[:, which] + k, state)
+        raw = self.readout(self.output_dropout(h)).unflatten(-1, (self.segment_length, -1))
         return raw.transpose(1, 2).flatten(0, 1)[: self.prediction_length]
 
     def statements(self, windows: Windows) -> tuple[tuple[Tensor, ...], Tensor]:
