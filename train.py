@@ -82,7 +82,7 @@ def sweep(arguments: list[str]) -> None:
             raise Interrupted(interrupted(folder)) from None
         finally:
             discard_unbegun(folder)
-            if folder.exists():
+            if folder.exists() and job_folders(folder):
                 from unroll.comparison.review import review  # takes a second to load
 
                 review([folder])

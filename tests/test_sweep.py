@@ -226,10 +226,11 @@ def test_ray_runs_the_jobs(tmp_path):
 
 
 @in_proc
-def test_a_search_that_was_killed_has_the_trials_that_were_asked_for(tmp_path):
+@pytest.mark.parametrize("at_once", ["null", 2])
+def test_a_search_that_was_killed_has_the_trials_that_were_asked_for(tmp_path, at_once):
     folder = tmp_path / "search"
     space = ["model=rnn,gru", "optimizer.lr=interval(1e-4,1e-2)", "truncation=k8"]
-    kill_in_job(folder / "1", "sweep=optuna", "sweep.trials=2", *space, *REST)
+    kill_in_job(folder / "1", "sweep=optuna", "sweep.trials=2", f"sweep.at_once={at_once}", *space, *REST)
     result = door("train.py", "-m", f"resume={folder}")
     assert result.returncode == 0, result.stderr
     study = optuna.load_study(study_name="search", storage=f"sqlite:///{folder}/optuna.db")
@@ -279,7 +280,10 @@ def test_a_trial_that_falls_behind_is_stopped(tmp_path):
     [
         (["model=gru"], "nothing is searched"),
         (["optimizer.lr=interval(1e-2,1e-4)"], "an interval is from less to more"),
-        (["model=rnn,gru", "sweep.sampler=grid"], "sweep.sampler=grid: one of tpe, random"),
+        (["model=rnn,gru", "sweep.sampler=grid"], "sweep.sampler=grid: input should be 'tpe' or 'random'"),
+        (["model=rnn,gru", "sweep.pruner=x"], "sweep.pruner=x: input should be 'median', 'hyperband' or 'none'"),
+        (["model=rnn,gru", "sweep.trials=abc"], "sweep.trials=abc: input should be a valid integer"),
+        (["model=rnn,gru", "sweep.at_once=0"], "sweep.at_once=0: input should be greater than 0"),
     ],
 )
 def test_wrong_use_of_a_search_is_told_in_one_line(tmp_path, arguments, line):
@@ -296,7 +300,7 @@ def test_what_a_config_sweeps_over_is_spelled_out_and_the_command_line_replaces_
     some = spelled_out(["-m", "experiment=memory_horizon", "model=lstm", "data.lag=5,10"])
     assert swept(some) == {"truncation": 3, "data.lag": 2} and "model=lstm" in some
     assert spelled_out(["-m", "model=rnn,lstm"]) == ["-m", "model=rnn,lstm"]
-    OptunaSweeper(1, "tpe", "none", 1, 0, params=None)  # as the config has it then
+    OptunaSweeper(1, "tpe", "none", None, 1, 0, params=None)  # as the config has it then
 
 
 def test_a_range_needs_a_search(tmp_path):

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
@@ -11,6 +11,7 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
+from pydantic import NonNegativeInt, PositiveInt
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -26,17 +27,26 @@ class OptunaSweeper(Sweeper):
         trials: how many in all.
         sampler: `tpe` or `random`.
         pruner: `median`, `hyperband`, or `none`: stop a trial that falls behind.
+        at_once: trials that are drawn and run together; None: the launcher's `n_jobs`, else 1.
         startup: trials before the sampler and the pruner have their say.
         seed: of the sampler.
         params: what a config sweeps over by itself; it has been put on the command line by now.
     """
 
     def __init__(
-        self, trials: int, sampler: str, pruner: str, startup: int, seed: int, params: dict[str, str] | None = None
+        self,
+        trials: PositiveInt,
+        sampler: Literal["tpe", "random"],
+        pruner: Literal["median", "hyperband", "none"],
+        at_once: PositiveInt | None,
+        startup: NonNegativeInt,
+        seed: NonNegativeInt,
+        params: dict[str, str] | None = None,
     ) -> None:
         self.trials = trials
         self.sampler = sampler
         self.pruner = pruner
+        self.at_once = at_once
         self.startup = startup
         self.seed = seed
 
@@ -55,8 +65,10 @@ class OptunaSweeper(Sweeper):
             UserError: Optuna is not installed, or a setting is none of its.
         """
         from unroll.errors import UsageError, UserError
+        from unroll.schema import check
         from unroll.sweep.search import make_pruner, storage_of
 
+        check(OmegaConf.to_container(self.settings.hydra.sweeper, resolve=True), "sweep")
         try:
             import optuna
         except ImportError:
@@ -80,8 +92,6 @@ class OptunaSweeper(Sweeper):
             ),
             "random": lambda: optuna.samplers.RandomSampler(seed=self.seed),
         }
-        if self.sampler not in samplers:
-            raise UsageError(f"sweep.sampler={self.sampler}: one of {', '.join(samplers)}")
         pruner = make_pruner(self.pruner, self.startup)
         assert self.hydra_context is not None
         first = self.hydra_context.config_loader.load_sweep_config(self.settings, fixed)
@@ -96,11 +106,13 @@ class OptunaSweeper(Sweeper):
         running = optuna.trial.TrialState.RUNNING
         for trial in study.get_trials(states=(running,)):  # that a killed sweep has left
             self._run(study, [trial], fixed)
-        at_once = max(1, self._at_once())
+        at_once = self._at_once()
         while (left := self.trials - len(study.trials)) > 0:
             self._run(study, [study.ask(space) for _ in range(min(at_once, left))], fixed)
 
     def _at_once(self) -> int:
+        if self.at_once is not None:
+            return self.at_once
         count = int(self.settings.hydra.launcher.get("n_jobs", 1))
         return count if count > 0 else os.cpu_count() or 1
 
