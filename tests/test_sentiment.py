@@ -15,9 +15,9 @@ import torch
 from conftest import SHARED, composed, door
 from rich.console import Console
 
-from unroll.building import build_data, build_task
+from unroll.building import build_data, build_task, data_options
 from unroll.data.buckets import LabelledBatch
-from unroll.data.labelled_text import LabelledTextSpec
+from unroll.data.labelled_text import LabelledText, LabelledTextSpec
 from unroll.data.tokenizing import fit_tokenizer
 from unroll.errors import UsageError
 from unroll.insight.words import explain, page
@@ -341,7 +341,8 @@ def test_a_broken_row_leaves_no_half_file(finished, tmp_path):
         (
             ["data=python_docs"],
             2,
-            "data=python_docs: task=sentiment learns from LabelledText, and this is none; one of: ag_news",
+            f"data=python_docs: task=sentiment learns from LabelledText, and this is none; one of: "
+            f"{', '.join(data_options(LabelledText))}",
         ),
         (
             ["task.pooling=first"],

@@ -39,6 +39,8 @@ def check(config: dict[str, Any]) -> None:
     schema.check(config)
     reads: Any = hydra.utils.get_class(config["task"]["_target_"])
     given: Any = hydra.utils.get_class(config["data"]["_target_"])
+    if issubclass(reads, Task) and not hasattr(reads, "reads"):
+        raise UsageError(f"task._target_={config['task']['_target_']}: does not say what data it `reads`")
     if issubclass(reads, Task) and not issubclass(given, reads.reads):
         raise UsageError(
             f"data={config['choices']['data']}: task={config['choices']['task']} learns from {reads.reads.__name__}, and "

@@ -1,6 +1,6 @@
 """What every DataModule has beside its loaders: a spec that sizes flow from, and what is told of it."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ DAMAGED = (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionE
 """What reading a file of a run's folder raises that is not whole, or not ours."""
 
 
-class Data(lightning.LightningDataModule):
+class Data(lightning.LightningDataModule, ABC):
     """Data in three splits. `test` may be missing: then only validation is reported."""
 
     @property

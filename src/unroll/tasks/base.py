@@ -1,7 +1,7 @@
 """What every task shares: the one training step, carried state, evaluation, optimizer, and what a checkpoint needs."""
 
 import argparse
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -37,7 +37,7 @@ class Loss(NamedTuple):
     state: State | None
 
 
-class Task(GuardedGradients):
+class Task(GuardedGradients, ABC):
     """What is learned. A subclass says what a batch costs (`loss`) and what is reported of it (`metrics`).
 
     Args:
@@ -74,8 +74,8 @@ class Task(GuardedGradients):
         self._eval_state: State | None = None
         self._restored: dict[str, Any] = {}
         # Not MeanMetric: of torchmetrics 1.9, without its search for NaN (which waits for the device) it drops weights.
-        self._sum = SumMetric(nan_strategy="disable")
-        self._count = SumMetric(nan_strategy="disable")
+        self._loss_sum = SumMetric(nan_strategy="disable")
+        self._scored_count = SumMetric(nan_strategy="disable")
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning sets this some fifty times a step; a module's own way of setting, which looks for parameters, would
@@ -202,8 +202,8 @@ class Task(GuardedGradients):
         self._eval_state = result.state
         if not batch.share:  # of a process that had nothing left to do
             return
-        self._sum.update(result.value.to(self._sum.dtype) * result.scored)
-        self._count.update(result.scored)
+        self._loss_sum.update(result.value.to(self._loss_sum.dtype) * result.scored)
+        self._scored_count.update(result.scored)
 
     def on_validation_epoch_start(self) -> None:
         self._start_evaluation()
@@ -212,7 +212,7 @@ class Task(GuardedGradients):
         self._start_evaluation()
 
     def _start_evaluation(self) -> None:
-        for metric in (self._sum, self._count):
+        for metric in (self._loss_sum, self._scored_count):
             if self.device.type != "mps":  # which has no float64
                 metric.set_dtype(torch.float64)
             metric.reset()
@@ -230,7 +230,7 @@ class Task(GuardedGradients):
 
     def _log_evaluation(self, split: str) -> dict[str, float]:
         self._eval_state = None
-        metrics = {**self.metrics((self._sum.compute() / self._count.compute()).item()), **self.observed()}
+        metrics = {**self.metrics((self._loss_sum.compute() / self._scored_count.compute()).item()), **self.observed()}
         named = {f"{split}/{name}": value for name, value in metrics.items()}
         self.log_dict(named, logger=False)
         return named
