@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 import lightning
 import numpy as np
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from pydantic import PositiveInt
 
 from unroll.insight.pictures import new_figure, save_figure
+from unroll.insight.showing import show
 
 _WORDS, _LETTERS = 40, 20  # of a sentence and of a word that are drawn
 
@@ -94,6 +94,4 @@ class Alignments(Callback):
         if not found:
             return
         draw_alignments(found, picture)
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_image("alignments", [str(picture)], step=trainer.global_step)
+        show(trainer.loggers, {"alignments": picture}, step=trainer.global_step)

@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger
 from rich.console import Console
 from torch import Tensor
 
 from unroll.data.labelled_text import LabelledText
 from unroll.insight.classification import Answers, draw_confusion, draw_reliability, write_classes
 from unroll.insight.difficulty import draw_difficulty, group_by_difficulty, write_difficulty
+from unroll.insight.showing import show
 from unroll.insight.words import Explanation, page
 from unroll.writing import write_csv, written_whole
 
@@ -77,13 +78,9 @@ def report_answers(
         shown.append((head, explain(texts[rows[index]])))
     with written_whole(tables / f"{splits}_words.html") as unfinished:
         unfinished.write_text(page(f"Words that decided: {splits}", shown), encoding="utf-8")
-    for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            logger.log_table(f"{splits}/most_wrong", columns=header, data=mistakes)
-            counts = [[name, *map(int, row)] for name, row in zip(names, answers.confusion(), strict=True)]
-            logger.log_table(f"{splits}/confusion_matrix", columns=["right", *names], data=counts)
-            for name, picture in pictures.items():
-                logger.log_image(f"{splits}/{name}", [str(picture)])
+    counts = [[name, *map(int, row)] for name, row in zip(names, answers.confusion(), strict=True)]
+    shown_online = {"most_wrong": (header, mistakes), "confusion_matrix": (["right", *names], counts)}
+    show(loggers, pictures, shown_online, splits)
     if worst:
         console = Console()
         console.print(f"\nthe worst mistakes of {splits}, and the words that made them:")

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
 from unroll.insight.classification import Answers, draw_confusion, draw_reliability, write_classes
 from unroll.insight.pictures import BLUE, ORANGE, new_figure, save_figure
+from unroll.insight.showing import show
 from unroll.writing import write_csv
 
 _FITTED = 5000  # pictures that the linear model is fitted to: ten times as many change little, and take minutes
@@ -90,11 +91,7 @@ def report_pixels(
         for index in worst
     ]
     write_csv(tables / f"{splits}_most_wrong.csv", header, mistakes)
-    for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            logger.log_table(f"{splits}/most_wrong", columns=header, data=mistakes)
-            for name, picture in drawn.items():
-                logger.log_image(f"{splits}/{name}", [str(picture)])
+    show(loggers, drawn, {"most_wrong": (header, mistakes)}, splits)
     return [f"{splits:<10} {drawn['mistakes']} shows the worst; {tables}/{splits}_most_wrong.csv, {splits}_classes.csv"]
 
 

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 import lightning
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
+from unroll.insight.showing import show
 from unroll.writing import written_whole
 
 
@@ -67,7 +67,5 @@ class Samples(Callback):
         for temperature, text in texts.items():
             shown = " ".join(text.split())[: self.shown]
             print(f"  {temperature:>4} | {shown}", flush=True)
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                self._rows += [[trainer.global_step, temperature, text] for temperature, text in texts.items()]
-                logger.log_table("samples", columns=["step", "temperature", "text"], data=self._rows)
+        self._rows += [[trainer.global_step, temperature, text] for temperature, text in texts.items()]
+        show(trainer.loggers, {}, {"samples": (["step", "temperature", "text"], self._rows)})

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger
 
 from unroll.data.tagged_spec import normal
 from unroll.data.tagged_text import TaggedText
@@ -16,6 +16,7 @@ from unroll.entities import Entity, Found, count, entities, single_words
 from unroll.insight.classification import draw_confusion
 from unroll.insight.difficulty import draw_difficulty, group_by_difficulty, write_difficulty
 from unroll.insight.pictures import BLUE, GREEN, ORANGE, new_figure, save_figure
+from unroll.insight.showing import show
 from unroll.writing import write_csv, written_whole
 
 _WORST = 100  # sentences of the table
@@ -168,12 +169,7 @@ def report_tags(
     if not answers.of_entities:
         pictures["confusion"] = figures / f"confusion_{splits}.png"
         draw_confusion(*answers.confusion(_MOST_CONFUSED), pictures["confusion"])
-    for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            logger.log_table(f"{splits}/kinds", columns=header, data=kinds)
-            logger.log_table(f"{splits}/worst", columns=columns, data=mistakes)
-            for name, picture in pictures.items():
-                logger.log_image(f"{splits}/{name}", [str(picture)])
+    show(loggers, pictures, {"kinds": (header, kinds), "worst": (columns, mistakes)}, splits)
     told = "; ".join(f"{which}: {recall:.1%} of {there:,}" for which, recall, there in known if there)
     return [
         f"{splits:<10} found of {told}",

@@ -7,13 +7,14 @@ from typing import Any, cast
 import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from pydantic import PositiveInt
 
 from unroll.data.base import Data
 from unroll.insight.flow_pictures import draw_flow, draw_flow_over_training, write_flow
 from unroll.insight.gradient_flow import Flow, gradient_flow, sample
+from unroll.insight.showing import show
 from unroll.tasks.base import Task
 
 _SEED = 1  # of the random vectors: a measurement changes nothing, and repeats
@@ -82,10 +83,7 @@ class GradientFlow(Callback):
             pictures["gradient_flow_training"] = folder / "figures" / "gradient_flow_training.png"
             draw_flow_over_training(self._history, pictures["gradient_flow_training"])
         write_flow(flows, folder / "evaluation" / "validation_gradient_flow.csv")
-        for logger in loggers:
-            if isinstance(logger, WandbLogger):
-                for name, picture in pictures.items():
-                    logger.log_image(name, [str(picture)])
+        show(loggers, pictures)
         told = [f"memory     {name}: {flow.told()}" for name, flow in flows.items()]
         return {name: self._told(name, flow) for name, flow in flows.items()}, told
 

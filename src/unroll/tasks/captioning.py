@@ -9,7 +9,7 @@ from typing import Annotated, cast
 import numpy as np
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -25,6 +25,7 @@ from unroll.describing import add_describing_arguments, describe_stream
 from unroll.insight.captions import Captions, draw_sheet
 from unroll.insight.difficulty import draw_difficulty, group_by_difficulty, write_difficulty
 from unroll.insight.reading import Reading, cut_by_tokens, enough
+from unroll.insight.showing import show
 from unroll.models.picture_encoder import PictureEncoder
 from unroll.models.vec_to_seq import VectorAt, VecToSeq
 from unroll.recurrent import Recurrent
@@ -253,11 +254,7 @@ class Captioning(Task):
             told.append(
                 f"{splits:<10} told right: " + ", ".join(f"{name} {right:.1%}" for name, right in aspects.items())
             )
-        for logger in loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_table(f"{splits}/worst", columns=header, data=worst)
-                for name, picture in drawn.items():
-                    logger.log_image(f"{splits}/{name}", [str(picture)])
+        show(loggers, drawn, {"worst": (header, worst)}, splits)
         return [*told, f"{splits:<10} {tables}/{splits}_captions.csv, {splits}_worst.csv"]
 
     def caption(self, pictures: np.ndarray, beam: int | None = None) -> list[tuple[str, float]]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 import torch
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger
 from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.optim import Optimizer
@@ -25,6 +25,7 @@ from unroll.insight.backtest import write_backtest
 from unroll.insight.forecasts import TABLE_LEVELS, draw_calibration, draw_horizon, write_horizon
 from unroll.insight.gradient_flow import sample
 from unroll.insight.reading import Reading
+from unroll.insight.showing import show
 from unroll.insight.simple_forecasts import best_possible, simple_forecasts
 from unroll.models.autoregressive import Autoregressive
 from unroll.models.forecaster import Channels, Encoded, Normalization
@@ -274,11 +275,7 @@ class Forecasting(Task):
         write_horizon(lines, tables / f"{splits}_horizon.csv")
         backtest = tables / f"{splits}_backtest.csv"
         columns, rows = write_backtest(self, data, splits, self.stride, backtest, pictures["forecasts"])
-        for logger in loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_table(f"{splits}/backtest", columns=columns, data=rows)
-                for title, picture in pictures.items():
-                    logger.log_image(f"{splits}/{title}", [str(picture)])
+        show(loggers, pictures, {"backtest": (columns, rows)}, splits)
         return [f"{splits:<10} {folder}/evaluation/{splits}_backtest.csv, {splits}_horizon.csv; figures/"]
 
     def forecast(

@@ -9,7 +9,7 @@ from typing import cast
 import numpy as np
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger
 from pydantic import PositiveInt
 from torch import Tensor
 from torch.optim import Optimizer
@@ -20,6 +20,7 @@ from unroll.data.memory import EXACT, Drawn, MemoryBatch, MemoryBatches, MemoryD
 from unroll.errors import UserError
 from unroll.insight.difficulty import Difficulty, draw_difficulty, write_difficulty
 from unroll.insight.reading import Reading, enough
+from unroll.insight.showing import show
 from unroll.models.seq_to_end import SeqToEnd
 from unroll.recurrent import Recurrent
 from unroll.schedule import Schedulers
@@ -178,9 +179,7 @@ class Memory(Task):
         picture = folder / "figures" / f"lags_{splits}.png"
         draw_difficulty({f"trained at {data.lag}": line}, picture)
         write_difficulty(line, folder / "evaluation" / f"{splits}_difficulty.json")
-        for logger in loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_image(f"{splits}/lags", [str(picture)])
+        show(loggers, {"lags": picture}, under=splits)
         told = ", ".join(f"{score:.3f} at {lag}" for lag, score in zip(lags, scores, strict=True))
         return [f"{splits:<10} accuracy by lag: {told}; {picture}"]
 

@@ -10,7 +10,7 @@ from typing import NamedTuple, cast
 import numpy as np
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import Logger
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -26,6 +26,7 @@ from unroll.insight.alignments import Alignment, by_words, draw_alignments
 from unroll.insight.difficulty import draw_difficulty, group_by_difficulty, write_difficulty
 from unroll.insight.reading import Reading, cut_by_tokens, enough
 from unroll.insight.rewritten import Rewritten, examples, write_lines
+from unroll.insight.showing import show
 from unroll.models.encoder_decoder import EncoderDecoder
 from unroll.rewriting import add_rewriting_arguments, rewrite_stream
 from unroll.schedule import Schedulers
@@ -241,11 +242,7 @@ class TextToText(Task):
         if alignments:
             pictures["alignment"] = figures / f"alignment_{splits}.png"
             draw_alignments(alignments, pictures["alignment"])
-        for logger in loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_table(f"{splits}/examples", columns=header, data=rows)
-                for name, picture in pictures.items():
-                    logger.log_image(f"{splits}/{name}", [str(picture)])
+        show(loggers, pictures, {"examples": (header, rows)}, splits)
         return [
             f"{splits:<10} {folder}/evaluation/{splits}_hypotheses.txt, {splits}_examples.csv (worst and best); figures/"
         ]
