@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
-    ["hydra.main", "unroll.job", "unroll.evaluation", "unroll.comparison.review", "unroll.streaming"]
+    ["hydra.main", "unroll.job", "unroll.evaluation", "unroll.comparison.review", "unroll.predicting.streaming"]
 )
 _SECONDS = 300
 

@@ -15,7 +15,8 @@ from unroll.building import build_data, build_task, check, data_options, make
 from unroll.composing import CONF, explained, groups
 from unroll.data.encoding import Vocabulary
 from unroll.errors import UsageError
-from unroll.trainer import build_trainer
+from unroll.trainer import build_loggers, build_trainer
+from unroll.trust import check_trusted
 
 OPTIONS = [(group, option) for group, options in groups().items() for option in options]
 # What has no default because only a user can know it.
@@ -68,6 +69,7 @@ def test_option_fits_the_signatures(group, option):
         return
     config = composed(*task, f"{group}={option}", *NEEDED.get((group, option), []))
     check(config)
+    check_trusted(config, [], "a run of it")  # or its own evaluation would refuse it
     build_data(config)
     lengths = [
         f"data.{key}={config['data'][key]}" for key in ("context_length", "prediction_length") if key in config["data"]
@@ -81,6 +83,15 @@ def test_trainers_build(option, tmp_path):
     check(config)
     if config["trainer"]["accelerator"] in ("auto", "cpu"):
         build_trainer(config, tmp_path)
+
+
+@pytest.mark.parametrize("option", groups()["logger"])
+def test_loggers_build(option, tmp_path):
+    config = composed(f"logger={option}", *(["logger.mode=offline"] if option == "wandb" else []))
+    check(config)
+    for logger in build_loggers({**config, "choices": {**config["choices"], "sweep": None}}, tmp_path):
+        logger.log_metrics({"loss": 1.0}, step=1)
+        logger.experiment.finish()
 
 
 def test_every_option_says_what_it_is():

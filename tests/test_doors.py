@@ -153,6 +153,12 @@ def test_the_help_names_every_group_and_option():
         assert re.search(rf"^  {group} +" + r",\s+".join(options) + "$", said, re.MULTILINE)
 
 
+def test_the_help_of_predict_names_every_task():
+    listed, _, _ = door("predict.py", "--help").stdout.partition("examples:")
+    for task in groups()["task"]:
+        assert re.search(rf"^  (\w+, )*{task}\b", listed, re.MULTILINE), task
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

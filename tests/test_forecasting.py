@@ -147,7 +147,7 @@ def test_a_forecast_is_that_of_the_model_on_the_last_window(shops, tmp_path):
     """What predict.py reads from a file is what the DataModule makes of it."""
     task = unroll.load(shops)
     from unroll.data.series_files import read_series
-    from unroll.forecasting import _context, _windows
+    from unroll.predicting.forecasting import _context, _windows
 
     path = sales(tmp_path / "new.csv", days=150, after=7)
     raw = read_series(path, task.spec.columns, "day", "shop", "utf-8", False, "--")

@@ -59,6 +59,11 @@ def check_trusted(node: Any, packages: list[str], source: str, path: str = "") -
         target = str(node["_target_"])
         package = target.split(".")[0]
         if package not in packages and not _is_ours(target):
+            if package == "unroll":
+                raise UserError(
+                    f"{source}: {path}._target_={target} is nothing of Unroll's that a config is meant for: modules, "
+                    f"optimizers, callbacks and data are, and the functions of {' and '.join(_FUNCTIONS)}"
+                )
             raise UserError(
                 f"{source}: {path}._target_={target} is no part that this project or its libraries have for a config; "
                 f"if you know and trust that code, name its package: --trust {package} (train.py: trust={package})"

@@ -20,7 +20,7 @@ from outcomes import outcome, within
 from PIL import Image
 
 from unroll.errors import UserError
-from unroll.streaming import texts_of
+from unroll.predicting.streaming import texts_of
 
 ROWS = 40
 WORDS = ["north", "Größe", "tea", "sun", "it's", "42"]

@@ -58,7 +58,7 @@ class UnitwiseCell(Cell):
         """gates: (batch, hidden_size) each; the state before the step -> the state after it. Changes nothing in place."""
 
     def update_parameters(self) -> tuple[Tensor, ...]:
-        """What else `update` is given: parameters that it reads, (hidden_size,) each; none for most."""
+        """What else `update` is given: parameters that broadcast against (batch, hidden_size); none for most."""
         return ()
 
     def enter(self, uh_t: Tensor, *parameters: Tensor) -> Tensor:

@@ -21,13 +21,13 @@ from unroll.data.picture_files import write_picture
 from unroll.data.subwords import BEGIN, END, UNWRITTEN, decode
 from unroll.data.tokenizing import PAD
 from unroll.decoding import Hypothesis, beam_search
-from unroll.describing import add_describing_arguments, describe_stream
 from unroll.insight.captions import Captions, draw_sheet
 from unroll.insight.difficulty import draw_difficulty, group_by_difficulty, write_difficulty
 from unroll.insight.reading import Reading, cut_by_tokens, enough
 from unroll.insight.showing import show
 from unroll.models.picture_encoder import PictureEncoder
 from unroll.models.vec_to_seq import VectorAt, VecToSeq
+from unroll.predicting.captioning import add_describing_arguments, describe_stream
 from unroll.recurrent import Recurrent
 from unroll.schedule import Schedulers
 from unroll.schema import Probability

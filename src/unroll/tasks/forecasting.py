@@ -20,7 +20,6 @@ from unroll.data.windows import Windows
 from unroll.distributions import OutputName, make_output
 from unroll.errors import UsageError
 from unroll.forecast_scores import ForecastScores, Units, quantiles, score_names
-from unroll.forecasting import add_forecasting_arguments, forecast_file
 from unroll.insight.backtest import write_backtest
 from unroll.insight.forecasts import TABLE_LEVELS, draw_calibration, draw_horizon, write_horizon
 from unroll.insight.gradient_flow import sample
@@ -30,6 +29,7 @@ from unroll.insight.simple_forecasts import best_possible, simple_forecasts
 from unroll.models.autoregressive import Autoregressive
 from unroll.models.forecaster import Channels, Encoded, Normalization
 from unroll.models.segments import Segments
+from unroll.predicting.forecasting import add_forecasting_arguments, forecast_file
 from unroll.recurrent import Recurrent
 from unroll.schedule import Schedulers
 from unroll.schema import Probability

@@ -22,10 +22,7 @@ from unroll.insight.difficulty import Difficulty, draw_difficulty, write_difficu
 from unroll.insight.reading import Reading, enough
 from unroll.insight.showing import show
 from unroll.models.seq_to_end import SeqToEnd
-from unroll.recurrent import Recurrent
-from unroll.schedule import Schedulers
-from unroll.state import State
-from unroll.streaming import (
+from unroll.predicting.streaming import (
     add_input_arguments,
     check_excluding,
     check_output,
@@ -34,6 +31,9 @@ from unroll.streaming import (
     opened_output,
     texts_of,
 )
+from unroll.recurrent import Recurrent
+from unroll.schedule import Schedulers
+from unroll.state import State
 from unroll.tasks.base import Loss, Task
 from unroll.truncation import Truncation
 

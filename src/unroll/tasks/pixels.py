@@ -22,10 +22,10 @@ from unroll.errors import UsageError
 from unroll.insight.pixels import linear_model, report_pixels
 from unroll.insight.reading import Reading, enough
 from unroll.models.seq_to_end import SeqToEnd
+from unroll.predicting.streaming import check_output, opened_output
 from unroll.recurrent import Recurrent
 from unroll.schedule import Schedulers
 from unroll.state import State
-from unroll.streaming import check_output, opened_output
 from unroll.tasks.base import Loss
 from unroll.tasks.classifier import Classifier, Prediction
 from unroll.truncation import Truncation

@@ -23,9 +23,9 @@ from unroll.insight.bag_of_words import bag_of_words
 from unroll.insight.mistakes import report_answers
 from unroll.insight.reading import Reading, cut_by_tokens, enough
 from unroll.insight.words import Explanation, explain
-from unroll.labelling import add_labelling_arguments, label_stream
 from unroll.models.pooling import Pooling
 from unroll.models.seq_to_vec import SeqToVec
+from unroll.predicting.sentiment import add_labelling_arguments, label_stream
 from unroll.recurrent import Recurrent
 from unroll.schedule import Schedulers
 from unroll.schema import Probability

@@ -24,8 +24,8 @@ from unroll.data.vectors import start_from
 from unroll.entities import Entity, entities, may_begin, may_follow, single_words
 from unroll.insight.reading import Reading, enough
 from unroll.insight.tags import TagAnswers, most_frequent_tags, report_tags
-from unroll.marking import add_marking_arguments, mark_stream
 from unroll.models.tagger import Tagger
+from unroll.predicting.tagging import add_marking_arguments, mark_stream
 from unroll.recurrent import Recurrent
 from unroll.schedule import Schedulers
 from unroll.schema import Probability

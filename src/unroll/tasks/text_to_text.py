@@ -28,7 +28,7 @@ from unroll.insight.reading import Reading, cut_by_tokens, enough
 from unroll.insight.rewritten import Rewritten, examples, write_lines
 from unroll.insight.showing import show
 from unroll.models.encoder_decoder import EncoderDecoder
-from unroll.rewriting import add_rewriting_arguments, rewrite_stream
+from unroll.predicting.text_to_text import add_rewriting_arguments, rewrite_stream
 from unroll.schedule import Schedulers
 from unroll.state import State
 from unroll.tasks.base import Loss, Task

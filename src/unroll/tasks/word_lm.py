@@ -264,7 +264,7 @@ class WordLM(LanguageModel):
         if options.complete is not None and options.interactive:
             raise UsageError("--complete and --interactive: give one of them")
         if options.interactive:
-            from unroll.completing import complete_while_typing
+            from unroll.predicting.word_lm import complete_while_typing
 
             complete_while_typing(self, options.top)
         elif options.complete is None:

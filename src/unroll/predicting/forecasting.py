@@ -18,7 +18,7 @@ from unroll.data.time_grid import later
 from unroll.data.windows import Windows
 from unroll.errors import UsageError, UserError, did_you_mean
 from unroll.insight.forecasts import TABLE_LEVELS, Fan, draw_fans
-from unroll.streaming import check_output
+from unroll.predicting.streaming import check_output
 from unroll.writing import write_csv
 
 if TYPE_CHECKING:

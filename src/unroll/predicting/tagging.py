@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from unroll.errors import UsageError
-from unroll.streaming import (
+from unroll.predicting.streaming import (
     add_input_arguments,
     check_excluding,
     check_output,

@@ -12,7 +12,7 @@ import numpy as np
 from unroll.arguments import up_to
 from unroll.data.picture_files import as_vectors, read_features, read_picture
 from unroll.errors import UsageError, UserError
-from unroll.streaming import check_excluding, check_output, opened_output, progress
+from unroll.predicting.streaming import check_excluding, check_output, opened_output, progress
 
 if TYPE_CHECKING:
     from unroll.tasks.captioning import Captioning

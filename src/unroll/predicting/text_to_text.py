@@ -12,7 +12,7 @@ import torch
 
 from unroll.arguments import between, seed, up_to
 from unroll.errors import UsageError
-from unroll.streaming import (
+from unroll.predicting.streaming import (
     add_input_arguments,
     check_excluding,
     check_output,
