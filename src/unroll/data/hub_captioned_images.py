@@ -7,7 +7,7 @@ from pydantic import Field, PositiveInt
 
 from unroll.data.captioned_images import CaptionedImages, Pictures
 from unroll.data.hub import OnHub, check_column
-from unroll.data.picture_files import as_array, readable
+from unroll.data.picture_files import as_array, picture_of
 from unroll.errors import UserError
 
 
@@ -55,10 +55,5 @@ class HubCaptionedImages(OnHub, CaptionedImages):
         return Pictures([f"{split} {index}" for index in range(len(wanted))], wanted, source)
 
     def picture(self, name: str) -> np.ndarray:
-        split, index = name.split()
-        place = f"{self.source}, {split}, row {int(index) + 1}, column {self.image}"
-        with readable(place):
-            image = self._loaded[split][int(index)][self.image]
-            if not hasattr(image, "convert"):
-                raise UserError(f"{place}: {type(image).__name__} is no picture")
+        with picture_of(self._loaded, name, self.image, self.source) as image:
             return as_array(image, self.image_size)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from unroll.data.hub import OnHub, check_column, class_names
-from unroll.data.picture_files import in_grey, readable
+from unroll.data.picture_files import in_grey, picture_of
 from unroll.data.pixels import PixelData
 from unroll.data.rows import Rows
 from unroll.errors import UserError
@@ -78,10 +78,5 @@ class HubPixels(OnHub, PixelData):
         return np.stack([self._picture(name) for name in self.rows[split].given])
 
     def _picture(self, name: str) -> np.ndarray:
-        split, index = name.split()
-        place = f"{self.source}, {split}, row {int(index) + 1}, column {self.image}"
-        with readable(place):
-            image = self._loaded[split][int(index)][self.image]
-            if not hasattr(image, "convert"):
-                raise UserError(f"{place}: {type(image).__name__} is no picture")
+        with picture_of(self._loaded, name, self.image, self.source) as image:
             return in_grey(image, self.size)

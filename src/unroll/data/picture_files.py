@@ -1,7 +1,7 @@
 """Picture files as arrays."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,28 @@ def read_picture(path: Path, size: int, place: str = "") -> np.ndarray:
             raise UserError(f"{told}: there is no such file (seen from {Path.cwd()})")
         with Image.open(path) as image:
             return as_array(image, size)
+
+
+@contextmanager
+def picture_of(splits: Mapping[str, Any], name: str, column: str, source: str) -> Iterator[Any]:
+    """A picture of a dataset, as Pillow has it.
+
+    Args:
+        splits: the rows of each.
+        name: its split and its number, from 0, as `train 7`.
+        column: the pictures'.
+        source: what the dataset is called in messages.
+
+    Raises:
+        UserError: it is none, or cannot be read; inside, what is done with it.
+    """
+    split, index = name.split()
+    place = f"{source}, {split}, row {int(index) + 1}, column {column}"
+    with readable(place):
+        image = splits[split][int(index)][column]
+        if not hasattr(image, "convert"):
+            raise UserError(f"{place}: {type(image).__name__} is no picture")
+        yield image
 
 
 @contextmanager
