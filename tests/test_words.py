@@ -14,9 +14,10 @@ from unroll.building import build_data, build_task
 from unroll.cache import Cache
 from unroll.data.text_stream import Window
 from unroll.data.words import WordVocabulary, fit_words, whole_lines
+from unroll.dropout import Locked
 from unroll.errors import UsageError
 from unroll.job import run
-from unroll.models.seq_to_seq import Locked, SeqToSeq
+from unroll.models.seq_to_seq import SeqToSeq
 from unroll.predicting.word_lm import NextWords
 from unroll.state import detach
 from unroll.tasks.word_lm import WordLM

@@ -9,6 +9,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from unroll.cells.base import Cell, Masks, cut_outputs
+from unroll.dropout import dropout
 from unroll.errors import UsageError
 from unroll.late_gradient import late
 from unroll.recompute import run_recomputed
@@ -110,9 +111,7 @@ class Recurrent(nn.Module):
         """
         masks = [cell.draw_masks(batch_size, like) for cell in self._cells]
         if self.training and self.dropout and self.locked_dropout:
-            masks += [
-                (nn.functional.dropout(like.new_ones(batch_size, width), self.dropout),) for width in self._widths[1:]
-            ]
+            masks += [(dropout(like.new_ones(batch_size, width), self.dropout),) for width in self._widths[1:]]
         return tuple(masks)
 
     def path(self, x: Tensor, lengths: Tensor | None = None) -> str:
@@ -245,7 +244,7 @@ class Recurrent(nn.Module):
         if not self.dropout or not self.training:
             return x
         if not self.locked_dropout:
-            return nn.functional.dropout(x, self.dropout)
+            return dropout(x, self.dropout)
         (mask,) = masks[len(self._cells) + depth - 1]
         return x * mask
 

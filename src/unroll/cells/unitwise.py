@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from unroll.cells.analytic import Activation, run_analytic
 from unroll.cells.base import Cell, Masks
+from unroll.dropout import dropout
 from unroll.late_gradient import late
 from unroll.state import State
 
@@ -76,7 +77,7 @@ class UnitwiseCell(Cell):
         return (self.W, self.b) if type(self).project is UnitwiseCell.project else None
 
     def draw_masks(self, batch_size: int, like: Tensor) -> Masks:
-        return (F.dropout(self.U, self.weight_drop),) if self.training and self.weight_drop else ()
+        return (dropout(self.U, self.weight_drop),) if self.training and self.weight_drop else ()
 
     def weights_of_steps(self, masks: Masks) -> Masks:
         (U,) = masks or (self.U,)

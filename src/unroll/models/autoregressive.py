@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from unroll.data.series_lanes import Piece
 from unroll.data.windows import Windows
+from unroll.dropout import Dropout
 from unroll.errors import UsageError
 from unroll.models.forecaster import Encoded, Forecast, Forecaster, Prepared
 from unroll.recurrent import Recurrent
@@ -55,7 +56,7 @@ class Autoregressive(Forecaster):
         if self.recurrent.bidirectional:
             raise UsageError("model.bidirectional=true: a forecast would see the future that it is to say")
         self.readout = nn.Linear(self.recurrent.output_size, self.width * self.output.size)
-        self.output_dropout = nn.Dropout(output_dropout)
+        self.output_dropout = Dropout(output_dropout)
         self.horizon = horizon
 
     def known_inputs(self, ready: Prepared, first: int, last: int) -> Tensor:

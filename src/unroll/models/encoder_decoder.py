@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from unroll.attention import Attention, Score, make_attention
 from unroll.cross_entropy import linear_cross_entropy
+from unroll.dropout import Dropout
 from unroll.errors import UsageError
 from unroll.late_gradient import late
 from unroll.recurrent import Recurrent
@@ -100,8 +101,8 @@ class EncoderDecoder(nn.Module):
         self.output = nn.Linear(embedding_size, target_vocab_size)
         if tie_embeddings != "none":
             self.output.weight = self.target_embedding.weight
-        self.input_dropout = nn.Dropout(input_dropout)
-        self.output_dropout = nn.Dropout(output_dropout)
+        self.input_dropout = Dropout(input_dropout)
+        self.output_dropout = Dropout(output_dropout)
         self.horizon = horizon
         self.encoder_horizon = None if self.encoder.bidirectional else horizon
 

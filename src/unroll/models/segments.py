@@ -8,6 +8,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from unroll.data.windows import Windows
+from unroll.dropout import Dropout
 from unroll.errors import UsageError
 from unroll.models.forecaster import Encoded, Forecast, Forecaster, Prepared
 from unroll.recurrent import Recurrent
@@ -67,7 +68,7 @@ class Segments(Forecaster):
         self.channel_embedding = nn.Embedding(self.targets, channel) if self.embedded else None
         self.known_map = nn.Linear(segment_length * known, embedding_size, bias=False) if known else None
         self.readout = nn.Linear(self.recurrent.output_size, segment_length * self.width * self.output.size)
-        self.output_dropout = nn.Dropout(output_dropout)
+        self.output_dropout = Dropout(output_dropout)
         self.horizon = horizon
 
     def _segments(self, x: Tensor) -> Tensor:

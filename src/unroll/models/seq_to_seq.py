@@ -7,27 +7,11 @@ import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
+from unroll.dropout import Dropout, Locked, dropout
 from unroll.errors import UsageError
 from unroll.recurrent import Recurrent
 from unroll.schema import Probability
 from unroll.state import State
-
-
-class Locked(nn.Module):
-    """Dropout of the same features at every step of (time, batch, features), another mask for each sequence.
-
-    Args:
-        p: probability of dropping one.
-    """
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training or not self.p:
-            return x
-        return x * F.dropout(x.new_ones(x.shape[1:]), self.p)
 
 
 class SeqToSeq(nn.Module):
@@ -82,7 +66,7 @@ class SeqToSeq(nn.Module):
                 )
             self.output.weight = self.embedding.weight
         # A locked mask is one for all steps, which are the first dimension.
-        kind = Locked if self.recurrent.locked_dropout else nn.Dropout
+        kind = Locked if self.recurrent.locked_dropout else Dropout
         self.input_dropout = kind(input_dropout)
         self.output_dropout = kind(output_dropout)
         self.embedding_dropout = embedding_dropout
@@ -108,7 +92,7 @@ class SeqToSeq(nn.Module):
         assert self.embedding is not None
         if not self.training or not self.embedding_dropout:
             return self.embedding(tokens)
-        kept = F.dropout(self.embedding.weight.new_ones(self.vocab_size, 1), self.embedding_dropout)
+        kept = dropout(self.embedding.weight.new_ones(self.vocab_size, 1), self.embedding_dropout)
         return self.embedding(tokens) * kept[tokens]
 
     def drop_output(self, y: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from unroll.cells.base import Masks
 from unroll.data.tokenizing import UNKNOWN
+from unroll.dropout import Dropout
 from unroll.models.pooling import Pooling, make_pool
 from unroll.recurrent import Recurrent
 from unroll.schema import Probability
@@ -66,8 +67,8 @@ class SeqToVec(nn.Module):
         self.pool = make_pool(pooling, self.recurrent.output_size)
         self.output = nn.Linear(self.recurrent.output_size, outputs)
         self.word_dropout = word_dropout
-        self.input_dropout = nn.Dropout(input_dropout)
-        self.output_dropout = nn.Dropout(output_dropout)
+        self.input_dropout = Dropout(input_dropout)
+        self.output_dropout = Dropout(output_dropout)
         self.horizon = None if self.recurrent.bidirectional else horizon
 
     def forward(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:

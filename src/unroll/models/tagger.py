@@ -8,7 +8,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from unroll.data.tokenizing import UNKNOWN
-from unroll.models.seq_to_seq import Locked
+from unroll.dropout import Dropout, Locked
 from unroll.recurrent import Recurrent
 from unroll.schema import Probability
 from unroll.truncation import run_to_end
@@ -81,7 +81,7 @@ class Tagger(nn.Module):
         self.first_once = vocab_size - once
         self.once_dropout = once_dropout
         self.word_dropout = word_dropout
-        kind = Locked if self.recurrent.locked_dropout else nn.Dropout
+        kind = Locked if self.recurrent.locked_dropout else Dropout
         self.input_dropout = kind(input_dropout)
         self.output_dropout = kind(output_dropout)
         self.horizon = None if self.recurrent.bidirectional else horizon

@@ -8,8 +8,8 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
+from unroll.dropout import Dropout, Locked
 from unroll.errors import UsageError
-from unroll.models.seq_to_seq import Locked
 from unroll.recurrent import Recurrent
 from unroll.schema import Probability
 from unroll.state import State
@@ -59,7 +59,7 @@ class VecToSeq(nn.Module):
         nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(embedding_size))
         self.recurrent = recurrent(input_size=embedding_size)
         self.output = nn.Linear(self.recurrent.output_size, vocab_size)
-        kind = Locked if self.recurrent.locked_dropout else nn.Dropout
+        kind = Locked if self.recurrent.locked_dropout else Dropout
         self.input_dropout = kind(input_dropout)
         self.output_dropout = kind(output_dropout)
         self.vector_at = vector_at
