@@ -102,7 +102,7 @@ def test_weights_are_averaged_from_where_validation_no_longer_gets_better(tmp_pa
 
 def test_the_score_of_a_run_is_that_of_the_weights_it_kept(tmp_path, text):
     folder = tmp_path / "run"
-    averaging = ["callbacks=averaging", "callbacks.averaging.patience=0", "optimizer.lr=8"]
+    averaging = ["callbacks=averaging", "callbacks.averaging.patience=0", "optimizer.lr=20"]
     often = ["trainer.max_steps=33", "trainer.val_check_interval=5", "trainer.check_val_every_n_epoch=null"]
     composed(*SGD, f"data.path={text}", f"data.cache_dir={tmp_path}/cache", *averaging, *often, folder=folder)
     run(folder)

@@ -291,9 +291,10 @@ def test_a_batch_holds_what_was_written():
     assert batch.tags.t().tolist() == [[3, 0, 0], [0, NO_TAG, NO_TAG]]
     assert batch.lengths.tolist() == [3, 1]
     letters = spec().characters
-    words = ["".join(letters[number - 2] for number in word if number) for word in batch.spellings.t().tolist()]
+    ((spellings, spelling_lengths),) = batch.spellings
+    words = ["".join(letters[number - 2] for number in word if number) for word in spellings.t().tolist()]
     assert words == ["Ann", "of", "the"]
-    assert batch.spelling_lengths.tolist() == [3, 2, 3]
+    assert spelling_lengths.tolist() == [3, 2, 3]
     assert batch.places.t().tolist() == [[0, 1, 0], [2, 0, 0]]
     assert batch.token_count == 4
 
@@ -344,12 +345,30 @@ def test_the_loss_is_minus_the_log_probability_a_word(crf):
     assert task.loss(batch, None).value.item() == pytest.approx(total / 7)
 
 
+def test_long_words_are_spelled_apart():
+    """Each word's scores are those that it has in a sentence alone, in whichever group its letters are read."""
+    task = task_of().eval()
+    sentence = ["Ann", "A" * 17, "of", "n" * 16, "A" * 40, "o" * 8, "o" * 9, "Ann"]
+    batch = batch_of([sentence], [["O"] * len(sentence)])
+    assert [words.shape for words, _ in batch.spellings] == [(8, 3), (16, 2), (40, 2)]
+    assert [None if lengths is None else lengths.tolist() for _, lengths in batch.spellings] == [
+        [3, 2, 8],
+        [16, 9],
+        [17, 40],
+    ]
+    c = torch.cat([task.model._spelled(task.model.letters, *group) for group in batch.spellings])[batch.places[:, 0]]
+    for word, found in zip(sentence, c, strict=True):
+        (alone,) = batch_of([[word]], [["O"]]).spellings
+        torch.testing.assert_close(found, task.model._spelled(task.model.letters, *alone)[0])
+
+
 def test_letters_are_read_in_both_directions_and_once_for_each_word():
     task = task_of().eval()
     model = task.model
     batch = batch_of([["Ann", "Ann", "of"]], [["O", "O", "O"]])
     size = model.letters.top_size
-    c = model._spelled(model.letters, batch.spellings, batch.spelling_lengths)
+    (spellings,) = batch.spellings
+    c = model._spelled(model.letters, *spellings)
     assert len(c) == 2
     x = model.character_embedding(torch.tensor(spec().spelled("of")))[:, None]
     y, _ = model.letters(x)
@@ -408,7 +427,7 @@ def test_windows_leave_the_scores_and_cut_the_gradients():
 def test_the_ends_hang_on_what_was_read_on_the_way_there():
     task = task_of("task.crf=false").eval()
     batch = batch_of(SENTENCES, TAGGED)
-    y = task.model.read(batch.tokens, batch.lengths, batch.spellings, batch.spelling_lengths, batch.places)
+    y = task.model.read(batch.tokens, batch.lengths, batch.spellings, batch.places)
     last, first = task.model.ends_apart(y, batch.lengths)
     emissions = task._emissions(batch)
     torch.testing.assert_close(first, emissions[0])

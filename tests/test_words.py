@@ -140,7 +140,7 @@ def test_dropout_of_words_and_of_features():
     dropped = locked(x)
     assert torch.equal(dropped, dropped[:1].expand_as(dropped))  # at every step the same
     assert not torch.equal(dropped[:, 0], dropped[:, 1])  # in each sequence others
-    assert dropped.unique().tolist() == pytest.approx([0.0, 1 / 0.6])
+    assert dropped.unique().tolist() == pytest.approx([0.0, 1 / 0.6], rel=2e-5)  # 0.4 is met within 2**-17
     assert torch.equal(locked.eval()(x), x)
     words = vocabulary()
     stack = build_task(composed("task=word_lm", "model.hidden_size=5"), words).model.recurrent

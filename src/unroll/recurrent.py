@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import torch
 from pydantic import Field, PositiveInt
@@ -260,5 +260,22 @@ def reverse(x: Tensor, lengths: Tensor | None) -> Tensor:
     if lengths is None:
         return x.flip(0)
     steps = torch.arange(len(x), device=x.device)[:, None]
-    index = torch.where(steps < lengths, lengths - 1 - steps, steps)
-    return x.gather(0, index.view(*index.shape, *[1] * (x.dim() - 2)).expand_as(x))
+    from_step = torch.where(steps < lengths, lengths - 1 - steps, steps)
+    rows = from_step * x.shape[1] + torch.arange(x.shape[1], device=x.device)
+    turned: Tensor = _Turned.apply(x, rows.flatten())
+    return turned
+
+
+class _Turned(torch.autograd.Function):
+    """(time, batch, ...) in another order of its time * batch rows, one that is its own inverse: so gradients go back by the
+    same copy, where those of an index are added up."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rows: Tensor) -> Tensor:
+        ctx.save_for_backward(rows)
+        return x.flatten(0, 1).index_select(0, rows).view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, d: Tensor) -> Any:
+        (rows,) = ctx.saved_tensors
+        return _Turned.apply(d, rows), None

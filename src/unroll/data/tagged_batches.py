@@ -11,6 +11,11 @@ from unroll.data.buckets import LengthBuckets
 from unroll.data.tagged_spec import TaggedTextSpec
 from unroll.data.tokenizing import PAD, Sequences
 
+Spellings = tuple[tuple[Tensor, Tensor | None], ...]
+"""Different words in groups of like length: of each group the characters (letters, words) of int64, `PAD` past a word's end,
+and how many each word has, (words,) of int64; None where all have as many."""
+
+_LETTERS = (8, 16)  # of the longest word of each group but the last
 NO_TAG = -1
 """What stands in a batch past a sentence's end."""
 
@@ -52,10 +57,8 @@ class TaggedBatch(NamedTuple):
         tokens: (time, batch) of int64; `PAD` past a sentence's end.
         lengths: (batch,) of int64; None where all are as long as time.
         tags: (time, batch) of int64; `NO_TAG` past a sentence's end.
-        spellings: (letters, different) of int64: the characters of the batch's different words, in the order in which they
-            come; `PAD` past a word's end.
-        spelling_lengths: (different,) of int64; None where all are as long as letters.
-        places: (time, batch) of int64: which of these each word is; 0 past a sentence's end.
+        spellings: the characters of the batch's different words, see `Spellings`.
+        places: (time, batch) of int64: which of these each word is, counted over all groups; 0 past a sentence's end.
         rows: (batch,) of int64: which of its split's sentences each is.
         token_count: words, without the padding.
         share: the weight of this process's mean in that over all processes.
@@ -65,8 +68,7 @@ class TaggedBatch(NamedTuple):
     tokens: Tensor
     lengths: Tensor | None
     tags: Tensor
-    spellings: Tensor
-    spelling_lengths: Tensor | None
+    spellings: Spellings
     places: Tensor
     rows: Tensor
     token_count: int
@@ -99,9 +101,11 @@ class TaggedBatches(LengthBuckets):
         words, spellings = self.encoded.words, self.encoded.spellings
         flat = np.concatenate([words[row] for row in rows])
         _, first, places = np.unique(flat, return_index=True, return_inverse=True)
-        order = np.argsort(first)  # of their first coming, in place of their numbers
+        # Long words apart, or one of them would pad all others; within a group in the order of their first coming.
+        group = np.digitize(spellings.lengths[flat[first]], _LETTERS, right=True)
+        order = np.lexsort((first, group))
         places = np.argsort(order)[places]
-        present = flat[first[order]]
+        present, group = flat[first[order]], group[order]
         count = len(flat)
         lengths = words.lengths[rows]
         within = torch.from_numpy(np.arange(lengths.max()) < lengths[:, None]).t()
@@ -112,13 +116,11 @@ class TaggedBatches(LengthBuckets):
             (where, places.astype(np.int64)),
         ):
             padded.t()[within.t()] = torch.from_numpy(values)
-        letters, spelling_lengths = spellings.padded(present)
         return TaggedBatch(
             tokens,
             None if lengths.min() == lengths.max() else torch.from_numpy(lengths),
             tags,
-            letters,
-            spelling_lengths,
+            tuple(spellings.padded(present[group == number]) for number in np.unique(group)),
             where,
             torch.from_numpy(rows),
             count,

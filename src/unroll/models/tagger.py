@@ -7,6 +7,7 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
+from unroll.data.tagged_batches import Spellings
 from unroll.data.tokenizing import UNKNOWN
 from unroll.dropout import Dropout, Locked
 from unroll.recurrent import Recurrent
@@ -90,8 +91,7 @@ class Tagger(nn.Module):
         self,
         tokens: Tensor,
         lengths: Tensor | None,
-        spellings: Tensor,
-        spelling_lengths: Tensor | None,
+        spellings: Spellings,
         places: Tensor,
     ) -> Tensor:
         """Score a batch of sentences, each as if it were alone.
@@ -99,22 +99,20 @@ class Tagger(nn.Module):
         Args:
             tokens: (time, batch) of int.
             lengths: (batch,) of int, 1 to time; None: all are as long as time.
-            spellings: (letters, different) of int: the characters of each different word.
-            spelling_lengths: (different,) of int, 1 to letters; None: all are as long as letters.
+            spellings: the characters of each different word.
             places: (time, batch) of int: which of these each word is.
 
         Returns:
             (time, batch, outputs); of no meaning past a sentence's end.
         """
-        y = self.read(tokens, lengths, spellings, spelling_lengths, places)
+        y = self.read(tokens, lengths, spellings, places)
         return self.output(self.output_dropout(y))
 
     def read(
         self,
         tokens: Tensor,
         lengths: Tensor | None,
-        spellings: Tensor,
-        spelling_lengths: Tensor | None,
+        spellings: Spellings,
         places: Tensor,
     ) -> Tensor:
         """y, (time, batch, output_size), of the arguments of `forward`."""
@@ -125,7 +123,8 @@ class Tagger(nn.Module):
             tokens = tokens.masked_fill(torch.rand(tokens.shape, device=tokens.device) < chance, UNKNOWN)
         x = self.embedding(tokens)
         if self.letters is not None:
-            x = torch.cat([x, self._spelled(self.letters, spellings, spelling_lengths)[places]], dim=-1)
+            spelled = torch.cat([self._spelled(self.letters, *group) for group in spellings])
+            x = torch.cat([x, spelled[places]], dim=-1)
         x = self.input_dropout(x)
         if self.horizon is None or len(x) <= self.horizon:
             return self.recurrent(x, None, lengths, keep_state=False)[0]

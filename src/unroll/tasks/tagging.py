@@ -146,7 +146,7 @@ class Tagging(Task):
 
     def _emissions(self, batch: TaggedBatch) -> Tensor:
         """(time, batch, tags), in float32 or more."""
-        return _exact(self.model(batch.tokens, batch.lengths, batch.spellings, batch.spelling_lengths, batch.places))
+        return _exact(self.model(batch.tokens, batch.lengths, batch.spellings, batch.places))
 
     def loss(self, batch: TaggedBatch, state: State | None) -> Loss:
         emissions = self._emissions(batch)
@@ -173,7 +173,7 @@ class Tagging(Task):
     def last_losses(self, batch: TaggedBatch) -> Tensor:
         """Of the last word, by what was read before it; with a bidirectional stack also of the first, by what was read behind
         it: there the reverse cells end."""
-        y = self.model.read(batch.tokens, batch.lengths, batch.spellings, batch.spelling_lengths, batch.places)
+        y = self.model.read(batch.tokens, batch.lengths, batch.spellings, batch.places)
         ends = _exact(self.model.ends_apart(y, batch.lengths))
         last = batch.tags[-1] if batch.lengths is None else batch.tags.gather(0, batch.lengths[None] - 1)[0]
         wanted = torch.stack([last, batch.tags[0]])[: len(ends)]
