@@ -33,11 +33,12 @@ def _put(page: str, name: str, what: str | None = None) -> str:
     """Put something between two marks; return what stood there."""
     path = ROOT / page
     text = path.read_text()
-    marks = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=\n<!-- /{name} -->)", re.DOTALL)
+    marks = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=\n?<!-- /{name} -->)", re.DOTALL)
     found = marks.search(text)
     assert found, f"{page}: there is no place for {name}"
     if what is not None:
-        path.write_text(text[: found.start()] + what + text[found.end() :])
+        end = "" if text[found.end()] == "\n" else "\n"  # nothing stood there yet
+        path.write_text(text[: found.start()] + what + end + text[found.end() :])
     return found[0]
 
 

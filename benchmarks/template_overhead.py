@@ -355,8 +355,14 @@ if __name__ == "__main__":
                 f"{statistics.median(turn.memory for turn in found):,.0f} MiB",
             ]
         )
-    from tables import write_table  # with torch: before this, a child's peak would begin with what this process holds
+    # Imported with torch here: before this, a child's peak would begin with what this process holds.
+    from tables import write_peer, write_table
 
+    write_peer(
+        "lightning-hydra-template",
+        f"steps a second of the same LSTM of {HIDDEN}, B = {BATCH}, T = {LENGTH}, both as they come, one thread",
+        [theirs.step / ours.step for theirs, ours in zip(turns["template"], turns["`train.py`"], strict=True)],
+    )
     write_table(
         "benchmarks/README.md",
         "template_overhead",
