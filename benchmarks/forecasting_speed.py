@@ -86,8 +86,10 @@ with tempfile.TemporaryDirectory() as temporary:
     peer = [options.peers_python, str(ROOT / "benchmarks" / "forecasting_peers.py"), str(spec)]
     rounds = []
     for number in range(options.repeats):
-        answer = subprocess.run(peer, check=True, capture_output=True, text=True).stdout
-        rounds.append({"ours": ours(work / f"run{number}"), **json.loads(answer.splitlines()[-1])})
+        answer = subprocess.run(peer, capture_output=True, text=True)
+        if answer.returncode:
+            sys.exit(answer.stderr[-2000:])
+        rounds.append({"ours": ours(work / f"run{number}"), **json.loads(answer.stdout.splitlines()[-1])})
         for name, found in rounds[-1].items():
             print(f"{name}: " + ", ".join(f"{key} {value:,.1f}" for key, value in found.items()), flush=True)
     for what in ("windows", "sampling"):

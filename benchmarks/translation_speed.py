@@ -22,7 +22,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("folder", type=Path)
-parser.add_argument("--joeynmt-python", required=True, help="the python of an environment with joeynmt 2.3.0")
+parser.add_argument(
+    "--joeynmt-python", required=True, help="the python of an environment with joeynmt 2.3.0 and importlib_metadata"
+)
 parser.add_argument("--repeats", type=int, default=3)
 parser.add_argument("--seconds", type=int, default=150, help="of training, a side and repeat")
 parser.add_argument("--sentences", type=int, default=500, help="of the test split that are translated")
@@ -85,7 +87,10 @@ def ours(folder: Path, sources: list[str]) -> dict[str, float]:
 def theirs(spec: Path) -> dict[str, float]:
     """By joeynmt_peer.py."""
     command = [options.joeynmt_python, str(ROOT / "benchmarks" / "joeynmt_peer.py"), str(spec)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    answer = subprocess.run(command, capture_output=True, text=True)
+    if answer.returncode:
+        sys.exit(answer.stderr[-2000:])
+    return json.loads(answer.stdout)
 
 
 def write_data(data: ParallelText, folder: Path) -> None:
