@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import MODELS
+from conftest import MODELS, composed
 from stacks import assert_same, by_loop, leaves, paths, results, some_state, stack
 from torch import Tensor
 
@@ -72,6 +72,21 @@ def test_branches_are_steps_from_one_state(model):
     expected = torch.cat([recurrent(x_j[None, rows], state)[0] for x_j in x])
     assert_same(results(recurrent.branch(x, state, rows), (), inputs), results(expected, (), inputs))
     assert_same([recurrent.branch(x[:, rows], state)], [expected])
+
+
+@pytest.mark.parametrize("locked", [False, True])
+@pytest.mark.parametrize("model", MODELS)
+def test_branches_are_trained_with_what_is_drawn_for_a_sequence(model, locked):
+    dropped = ["model.cell.weight_drop=0.4"] if "weight_drop" in composed(f"model={model}")["model"]["cell"] else []
+    settings = ["model.num_layers=2", "model.dropout=0.4", f"model.locked_dropout={locked}", *dropped]
+    recurrent = stack(model, *settings).train()
+    recurrent.backend = "loop"
+    state = some_state(recurrent, 4)
+    x = torch.randn(1, 4, 5, dtype=torch.float64)
+    torch.manual_seed(1)
+    expected, _ = recurrent(x, state)
+    torch.manual_seed(1)
+    assert_same([recurrent.branch(x, state)], [expected])
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -13,8 +13,10 @@ from hydra.utils import get_class
 
 from unroll.building import build_data, build_task, check, data_options, make
 from unroll.composing import CONF, explained, groups
+from unroll.data.base import Data
 from unroll.data.encoding import Vocabulary
 from unroll.errors import UsageError
+from unroll.tasks.base import Task
 from unroll.trainer import build_loggers, build_trainer
 from unroll.trust import check_trusted
 
@@ -75,6 +77,23 @@ def test_option_fits_the_signatures(group, option):
         f"data.{key}={config['data'][key]}" for key in ("context_length", "prediction_length") if key in config["data"]
     ]
     build_task(config, spec_of(config["choices"]["task"], *lengths))
+
+
+class Unfinished(Task):
+    """A task of one's own that lacks most of what a task has."""
+
+    reads = Data
+
+
+def test_a_task_that_lacks_something_is_told_in_one_line():
+    config = {**composed(), "task": {"_target_": "test_configs.Unfinished"}}
+    with pytest.raises(
+        UsageError, match=r"^task\._target_=test_configs\.Unfinished: has no .*last_losses, loss, metrics"
+    ):
+        check(config)
+    config["task"] = {"_target_": "unroll.tasks.base.Task"}
+    with pytest.raises(UsageError, match=r"does not say what data it `reads`$"):
+        check(config)
 
 
 @pytest.mark.parametrize("option", groups()["trainer"])

@@ -16,7 +16,7 @@ def test_entries_are_dropped_by_chance_and_the_mean_stays(p):
     assert abs((~kept).double().mean().item() - p) < 5 * spread + 2**-17
     assert (y[kept] == y.max()).all()  # each by the same factor
     assert y.max().item() == pytest.approx(1 / (1 - p), rel=0.5 / (65536 * (1 - p)) + 1e-9)
-    # Neighbours, and what lies four apart (drawn with one number), know nothing of each other.
+    # Neighbours (up to four are drawn with one number), and what lies further apart, know nothing of each other.
     flat = kept.flatten().double() - kept.double().mean()
     for lag in (1, 2, 3, 4, 1001):
         assert abs((flat[:-lag] * flat[lag:]).mean().item()) < 5 * p * (1 - p) / count**0.5 + 1e-12

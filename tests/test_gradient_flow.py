@@ -176,6 +176,28 @@ def test_nothing_goes_back_further_than_the_horizon(task):
     assert seen
 
 
+@pytest.mark.parametrize("model", ["gru", "min_gru"])
+def test_segments_of_a_future_are_no_steps_after_each_other(model):
+    lengths = [
+        "data.context_length=96",
+        "data.prediction_length=96",
+        "task.segment_length=12",
+        "data.eval_batch_size=8",
+    ]
+    task, batch = task_and_batch("forecasting", f"model={model}", "task.form=segments", *lengths)
+    (flow,) = gradient_flow(task, lambda: task.last_losses(batch), torch.Generator()).values()
+    assert len(flow.median) == 96 // 12
+
+
+def test_what_is_called_twice_is_two_sequences():
+    recurrent = Recurrent(4, 4, lambda i, h: Linear(i, h, [0.9, 0.5, 0.4, 0.3])).double()
+    with traced(nn.Sequential(recurrent)) as found:
+        for steps in (7, 5):
+            recurrent(torch.randn(steps, 3, 4, dtype=torch.float64))
+    (trajectory,) = found.values()
+    assert len(trajectory.states) == 7
+
+
 def test_a_run_that_is_watched_is_the_run_that_is_not(tmp_path):
     small = [*SMALL, "schedule=constant"]
     watched = ["callbacks=gradient_flow", "callbacks.gradient_flow.every_n_steps=4"]

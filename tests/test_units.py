@@ -116,6 +116,14 @@ def test_what_a_prediction_hangs_on_is_its_gradient():
         assert task.vocabulary.decode([int(scores.argmax())]) == predictions[place]
 
 
+def test_the_letters_of_all_words_are_shown():
+    made, data = small("tagging")
+    reading = made.read_aloud(data, "validation", 200)
+    found = look_at_units(made, lambda: made.last_losses(reading.batch), reading)
+    letters = [part for part in found if "letters" in part.cell]
+    assert max(len(word) for word in letters[0].words) > 8 and len(letters[0].states) == len(letters[0].words)
+
+
 @pytest.mark.parametrize("task", groups()["task"])
 def test_every_task_reads_aloud(task, tmp_path):
     made, data = small(task)

@@ -1,6 +1,7 @@
 """From a checked config to objects. Sizes come from the data's spec."""
 
 import hashlib
+import inspect
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -41,6 +42,10 @@ def check(config: dict[str, Any]) -> None:
     given: Any = hydra.utils.get_class(config["data"]["_target_"])
     if issubclass(reads, Task) and not hasattr(reads, "reads"):
         raise UsageError(f"task._target_={config['task']['_target_']}: does not say what data it `reads`")
+    for group, made in (("task", reads), ("data", given)):
+        if inspect.isabstract(made):
+            lacking = ", ".join(sorted(made.__abstractmethods__))
+            raise UsageError(f"{group}._target_={config[group]['_target_']}: has no {lacking}")
     if issubclass(reads, Task) and not issubclass(given, reads.reads):
         raise UsageError(
             f"data={config['choices']['data']}: task={config['choices']['task']} learns from {reads.reads.__name__}, and "

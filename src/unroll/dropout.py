@@ -9,7 +9,7 @@ def dropout(x: Tensor, p: float, training: bool = True) -> Tensor:
     """`F.dropout(x, p, training)`.
 
     On a CPU torch draws a number of 53 bits for each entry, one after the other; here one of 16 bits decides, so that p is
-    met within 1/65,536, and what is kept is divided by just that.
+    met within 1/65,536, and what is kept is divided by just that, as far as the type of x can say it.
     """
     if not training or not p:
         return x

@@ -104,9 +104,14 @@ class OptunaSweeper(Sweeper):
             load_if_exists=True,
         )
         running = optuna.trial.TrialState.RUNNING
-        for trial in study.get_trials(states=(running,)):  # that a killed sweep has left
-            self._run(study, [trial], fixed)
         at_once = self._at_once()
+        left_over = study.get_trials(states=(running,))  # by a killed sweep
+        while left_over:
+            # A launcher counts on from the first: numbers that follow each other can go together.
+            first_number = left_over[0].number
+            count = sum(trial.number == first_number + place for place, trial in enumerate(left_over[:at_once]))
+            self._run(study, left_over[:count], fixed)
+            left_over = left_over[count:]
         while (left := self.trials - len(study.trials)) > 0:
             self._run(study, [study.ask(space) for _ in range(min(at_once, left))], fixed)
 

@@ -24,7 +24,7 @@ def comparison_table(runs: Sequence[Run]) -> Table:
         table.add_column(heading, overflow="fold")
     units = sorted({run.summary["throughput"]["unit"] for run in runs if run.summary})
     table.add_column(runs[0].metric, justify="right", no_wrap=True)
-    for heading in ("parameters", " ".join(units) or "throughput", "training", "job"):
+    for heading in ("parameters", " ".join(units) or "throughput", "training", "runs"):
         table.add_column(heading, justify="right", overflow="fold")
     for row in rows:
         states = [run.state for run in row.runs]

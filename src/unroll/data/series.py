@@ -251,7 +251,9 @@ class SeriesData(Data):
             longest = max(grids, key=lambda one: one.borders[2])
             there = dict(zip(SPLITS, np.diff([0, *longest.borders]).tolist(), strict=True))[split]
             wanted = context + future if split == "train" else future
-            what = f"data.context_length={context} + " * (split == "train") + f"data.prediction_length={future}"
+            what = f"data.prediction_length={future}"
+            if split == "train":
+                what = f"data.context_length={context} + {what}"
             if there >= wanted:
                 raise UserError(f"{self.source}: nothing is seen in any window of {split}: its targets are all missing")
             raise UserError(

@@ -15,7 +15,6 @@ Spellings = tuple[tuple[Tensor, Tensor | None], ...]
 """Different words in groups of like length: of each group the characters (letters, words) of int64, `PAD` past a word's end,
 and how many each word has, (words,) of int64; None where all have as many."""
 
-_LETTERS = (8, 16)  # of the longest word of each group but the last
 NO_TAG = -1
 """What stands in a batch past a sentence's end."""
 
@@ -82,6 +81,8 @@ class TaggedBatches(LengthBuckets):
     Args:
         encoded: the sentences.
         batch_size, batch_tokens, seed, rank, world_size: see `LengthBuckets`.
+        letters: of the longest word of each group of spellings but the last; none: all words are in one, in the order of
+            their first coming.
     """
 
     def __init__(
@@ -92,8 +93,10 @@ class TaggedBatches(LengthBuckets):
         seed: int | None = None,
         rank: int = 0,
         world_size: int = 1,
+        letters: tuple[int, ...] = (8, 16),
     ) -> None:
         super().__init__(encoded.words.lengths, batch_size, batch_tokens, seed, rank, world_size)
+        self.letters = letters
         self.encoded = encoded
         self._tags = Sequences(encoded.tags, encoded.words.offsets)
 
@@ -102,7 +105,7 @@ class TaggedBatches(LengthBuckets):
         flat = np.concatenate([words[row] for row in rows])
         _, first, places = np.unique(flat, return_index=True, return_inverse=True)
         # Long words apart, or one of them would pad all others; within a group in the order of their first coming.
-        group = np.digitize(spellings.lengths[flat[first]], _LETTERS, right=True)
+        group = np.digitize(spellings.lengths[flat[first]], self.letters, right=True)
         order = np.lexsort((first, group))
         places = np.argsort(order)[places]
         present, group = flat[first[order]], group[order]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +43,8 @@ def traced(module: nn.Module) -> Iterator[dict[str, Trajectory]]:
 
     Yields:
         By the name of each cell, filled as the module is called. Where a cell is called for several batches, as when a
-        forecaster writes all segments of a future at once, the longest of them is kept.
+        tagger spells words of like length together, the one of the most steps in all is kept. The steps that a forecaster
+        branches off into the segments of a future follow each other in no sequence, and are left out.
     """
     found: dict[str, Trajectory] = {}
     with ExitStack() as stack:
@@ -85,7 +86,7 @@ def _set(part: object, name: str, value: Any) -> Iterator[None]:
 @contextmanager
 def _recorded(cell: Any, title: str, found: dict[str, Trajectory]) -> Iterator[None]:
     calls = [Trajectory(cell)]
-    step = cell.step
+    step, branch, initial_state = cell.step, cell.branch, cell.initial_state
 
     def recorded_step(px_t: Tensor, state: State, *masks: Tensor) -> State:
         counts = _Activations()
@@ -93,20 +94,33 @@ def _recorded(cell: Any, title: str, found: dict[str, Trajectory]) -> Iterator[N
             new = step(px_t, state, *masks)
         # Each part stands for itself: a gradient with regard to an LSTM's c_t must not hold what goes by the h_t made of it.
         new = map_state(_own, new)
-        before = calls[-1].states
-        if before and len(flatten(before[0])[0]) != len(flatten(new)[0]):
+        if calls[-1].states and _rows(calls[-1].states[0]) != _rows(new):
             calls.append(Trajectory(cell))
         calls[-1].inputs.append((px_t, state, masks))
         calls[-1].states.append(new)
         calls[-1].saturated.append(counts.shares())
-        found[title] = max(calls, key=lambda call: len(call.states))
+        found[title] = max(calls, key=lambda call: len(call.states) * _rows(call.states[0]))
         return new
 
-    cell.step = recorded_step  # on the object itself, where it hides the class's own
+    def unrecorded_branch(px: Tensor, state: State, masks: Masks = ()) -> Tensor:
+        with _set(cell, "step", step):
+            return cast(Tensor, branch(px, state, masks))
+
+    def recorded_beginning(batch_size: int, like: Tensor) -> State:
+        if calls[-1].states:
+            calls.append(Trajectory(cell))
+        return initial_state(batch_size, like)
+
+    # On the object itself, where they hide the class's own.
+    cell.step, cell.branch, cell.initial_state = recorded_step, unrecorded_branch, recorded_beginning
     try:
         yield
     finally:
-        del cell.step
+        del cell.step, cell.branch, cell.initial_state
+
+
+def _rows(state: State) -> int:
+    return len(flatten(state)[0])
 
 
 def _own(tensor: Tensor) -> Tensor:

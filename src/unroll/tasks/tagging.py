@@ -185,7 +185,7 @@ class Tagging(Task):
         (name,) = data.named_splits(split)
         encoded, sentences = data.encoded(name), data.sentences[name]
         rows = enough(encoded.words.lengths, steps)
-        batch = TaggedBatches(encoded, len(rows), 1).collate(rows, rows)
+        batch = TaggedBatches(encoded, len(rows), 1, letters=()).collate(rows, rows)
         words = [sentences.words(row) for row in rows]
         different = dict.fromkeys(word for sentence in words for word in sentence)
         return Reading(
