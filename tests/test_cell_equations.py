@@ -289,7 +289,7 @@ def test_dropout_between_layers_is_drawn_anew_each_step_and_never_on_the_outputs
             "rnn", "model.num_layers=2", "model.dropout=0.5", f"model.locked_dropout={locked}", hidden_size=64
         )
         recurrent.layers[1].register_forward_pre_hook(lambda module, inputs: seen.update(x=inputs[0]))
-        y, _ = recurrent(torch.randn(6, 2, 5, dtype=torch.float64))
+        y, _ = recurrent(torch.randn(6, 20, 5, dtype=torch.float64))
         dropped = seen["x"] == 0
         assert 0.4 < dropped.float().mean() < 0.6
         assert (dropped[0] == dropped[1]).all() == (locked == "true")

@@ -61,7 +61,7 @@ def check_trusted(node: Any, packages: list[str], source: str, path: str = "") -
         if package not in packages and not _is_ours(target):
             if package == "unroll":
                 raise UserError(
-                    f"{source}: {path}._target_={target} is no part that Unroll has for a config: modules, "
+                    f"{source}: {path}._target_={target} is no part that this project has for a config: modules, "
                     f"optimizers, callbacks and data are, and the functions of {' and '.join(_FUNCTIONS)}"
                 )
             raise UserError(

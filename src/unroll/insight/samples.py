@@ -8,7 +8,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_only
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
-from unroll.insight.showing import show
+from unroll.insight.showing import is_shown, show
 from unroll.writing import written_whole
 
 
@@ -67,5 +67,6 @@ class Samples(Callback):
         for temperature, text in texts.items():
             shown = " ".join(text.split())[: self.shown]
             print(f"  {temperature:>4} | {shown}", flush=True)
-        self._rows += [[trainer.global_step, temperature, text] for temperature, text in texts.items()]
-        show(trainer.loggers, {}, {"samples": (["step", "temperature", "text"], self._rows)})
+        if is_shown(trainer.loggers):  # or a checkpoint would grow with them for nothing
+            self._rows += [[trainer.global_step, temperature, text] for temperature, text in texts.items()]
+            show(trainer.loggers, {}, {"samples": (["step", "temperature", "text"], self._rows)})

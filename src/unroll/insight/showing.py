@@ -10,6 +10,11 @@ Table = tuple[Sequence[str], Sequence[Sequence[Any]]]
 """Columns and rows."""
 
 
+def is_shown(loggers: Iterable[Logger]) -> bool:
+    """Whether one of them shows anything."""
+    return any(isinstance(logger, WandbLogger) for logger in loggers)
+
+
 def show(
     loggers: Iterable[Logger],
     pictures: Mapping[str, Path],
