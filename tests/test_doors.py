@@ -353,6 +353,14 @@ def test_a_refused_run_leaves_the_one_that_was_there_as_it_is(finished):
     assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
 
 
+def test_what_is_told_can_be_pasted(tmp_path):
+    folder = tmp_path / "my first"
+    folder.mkdir()
+    (folder / "config.yaml").touch()
+    result = door("train.py", f"hydra.run.dir={folder}")
+    assert f"go on with it by 'resume={folder}', or name another folder" in result.stderr
+
+
 def test_predict_finds_the_run_behind_its_options(finished):
     result = door("predict.py", "--prompt", "The ", "--length", "5", str(finished))
     assert result.returncode == 0, result.stderr

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -177,7 +178,8 @@ def write_config(
         MissingMandatoryValue, InterpolationKeyError: a value is missing; of a fresh folder nothing is then left.
     """
     if (folder / CONFIG).exists():
-        raise UsageError(f"{folder}: holds a run already: go on with it by resume={folder}, or name another folder")
+        again = shlex.quote(f"resume={folder}")
+        raise UsageError(f"{folder}: holds a run already: go on with it by {again}, or name another folder")
     (folder / ".hydra").mkdir(exist_ok=True)
     OmegaConf.save(OmegaConf.create(list(overrides)), folder / ".hydra" / "overrides.yaml")
     try:

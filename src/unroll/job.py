@@ -6,6 +6,7 @@ The same in a sweep, under DDP (each process comes through here) and on resuming
 import argparse
 import json
 import os
+import shlex
 import signal
 import sys
 from contextlib import suppress
@@ -164,7 +165,7 @@ def _build(
 
 
 def _goes_on(folder: Path) -> str:
-    return f"`python train.py resume={folder}` goes on"
+    return f"`python train.py {shlex.quote(f'resume={folder}')}` goes on"
 
 
 def _discard_unbegun(config: dict[str, Any], folder: Path, fresh: bool) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -46,7 +47,7 @@ def prepare_sweep(arguments: list[str]) -> tuple[Path, list[str]]:
     folder = _sweep_folder(arguments)
     if (folder / ARGUMENTS).exists():
         raise UsageError(
-            f"{folder}: holds a sweep already: go on with it by -m resume={folder}, or name another folder"
+            f"{folder}: holds a sweep already: go on with it by -m {shlex.quote(f'resume={folder}')}, or name another folder"
         )
     folder.mkdir(parents=True, exist_ok=True)
     kept = [argument for argument in arguments if not argument.startswith("hydra.sweep.dir=")]
@@ -170,4 +171,4 @@ def discard_unbegun(folder: Path) -> None:
 
 def interrupted(folder: Path) -> str:
     """What is said after Ctrl-C."""
-    return f"interrupted: `{Path(sys.argv[0]).name} -m resume={folder}` goes on"
+    return f"interrupted: `{Path(sys.argv[0]).name} -m {shlex.quote(f'resume={folder}')}` goes on"
