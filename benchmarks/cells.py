@@ -3,10 +3,10 @@
     python benchmarks/cells.py
 
 One thread, B = 64, T = 128, H = inputs = 256 and 512, float32. All take turns in each repeat, under the shipped settings;
-what is compared is the median over repeats. `user_lstm` is an LSTM written as a user would: gates and update, no derivative.
-Saved bytes are what autograd keeps between forward and backward, weights and input left out. Then minimal GRUs on longer
-sequences; nn.LSTM against the best product of its shapes; the shipped settings against torch's own; and full
-backpropagation through 16,384 steps with and without recomputing.
+what is compared is the median over repeats. The table of cells is written into the README. `user_lstm` is an LSTM written
+as a user would: gates and update, no derivative. Kept bytes are what autograd holds between forward and backward, weights
+and input left out. Then minimal GRUs on longer sequences; nn.LSTM against the best product of its shapes; the shipped
+settings against torch's own; and full backpropagation through 16,384 steps with and without recomputing.
 """
 
 import argparse
@@ -27,6 +27,7 @@ import hydra.utils
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from tables import write_table
 from torch import Tensor, nn
 
 from unroll.cells.unitwise import UnitwiseCell
@@ -108,8 +109,25 @@ def runner(module: nn.Module, x: Tensor) -> Step:
     return lambda: module(x)[0]
 
 
-def all_cells(size: int) -> None:
-    """The table of every cell at one size."""
+def all_cells(sizes: list[int]) -> None:
+    """The README's table of every cell."""
+    rows: dict[str, list[str]] = {}
+    kept: dict[str, str] = {}
+    for size in sizes:
+        for name, (path, ratio, share) in measured_cells(size).items():
+            rows.setdefault(name, [f"`{name}`" if name in groups()["model"] else name, path]).append(f"{ratio:.2f}")
+            kept[name] = f"{share:.2f}"
+    write_table(
+        "README.md",
+        "cells",
+        ["cell", "path", *(f"time, H = {size}" for size in sizes), f"kept for backward, H = {sizes[-1]}"],
+        [[*row, kept[name]] for name, row in sorted(rows.items(), key=lambda item: float(item[1][-1]))],
+        f"; one thread, float32, B = {B}, T = {T}; medians of {options.repeats}, taking turns in random order",
+    )
+
+
+def measured_cells(size: int) -> dict[str, tuple[str, float, float]]:
+    """Of every cell at one size: its path, its time and what it keeps, against nn.LSTM's."""
     x = torch.randn(T, B, size, requires_grad=True)
     modules: dict[str, nn.Module] = {name: layer(size, size) for name, layer in LAYERS.items()}
     modules |= {model: built(model, size) for model in groups()["model"]}
@@ -117,15 +135,15 @@ def all_cells(size: int) -> None:
     modules["lstm by its analytic path"] = built("lstm", size, "model.backend=analytic")
     seconds = medians({name: runner(module, x) for name, module in modules.items()}, options.repeats)
     lstm_bytes = saved_bytes(modules["nn.LSTM"], x)
-    print(
-        f"\nB = {B}, T = {T}, H = {size}: nn.LSTM {seconds['nn.LSTM'] * 1e3:.0f} ms, keeps {lstm_bytes / 2**20:.0f} MiB\n"
-    )
-    print("| cell | path | time / nn.LSTM | / nn.RNN | kept / nn.LSTM |\n|---|---|---|---|---|")
-    for name, module in sorted(modules.items(), key=lambda item: seconds[item[0]]):
-        path = module.path(x) if isinstance(module, Recurrent) else "torch"
-        ratios = [seconds[name] / seconds[peer] for peer in ("nn.LSTM", "nn.RNN")]
-        kept = saved_bytes(module, x) / lstm_bytes
-        print(f"| {name} | {path} | {ratios[0]:.2f} | {ratios[1]:.2f} | {kept:.2f} |", flush=True)
+    print(f"H = {size}: nn.LSTM {seconds['nn.LSTM'] * 1e3:.0f} ms, keeps {lstm_bytes / 2**20:.0f} MiB", flush=True)
+    return {
+        name: (
+            module.path(x) if isinstance(module, Recurrent) else "torch",
+            seconds[name] / seconds["nn.LSTM"],
+            saved_bytes(module, x) / lstm_bytes,
+        )
+        for name, module in modules.items()
+    }
 
 
 def long_sequences(size: int) -> None:
@@ -233,7 +251,9 @@ else:
     told = free_speed()
     if options.parts != ["layers"]:
         print(f"torch {torch.__version__}; settings: {told}")
-    for part, function in (("cells", all_cells), ("long", long_sequences), ("rate", rate)):
+    if "cells" in options.parts:
+        all_cells(options.sizes)
+    for part, function in (("long", long_sequences), ("rate", rate)):
         for size in options.sizes if part in options.parts else []:
             function(size)
     for part, once in (("layers", layers), ("settings", settings), ("memory", memory)):
