@@ -1,23 +1,18 @@
-"""Labelled texts: what is read, what is refused, tokens, buckets, vectors."""
+"""Labelled texts: what is read, and what is refused."""
 
 import csv
-import gzip
 import json
 from collections import Counter
 from pathlib import Path
 
 import datasets
-import numpy as np
 import pytest
-import torch
 from conftest import SHARED, composed
 
 from unroll.building import build_data
-from unroll.data.buckets import Buckets
 from unroll.data.labelled_text import LabelledText
 from unroll.data.tables import read_rows
-from unroll.data.tokenizing import PAD, UNKNOWN, Sequences, encode, fit_tokenizer
-from unroll.data.vectors import read_vectors
+from unroll.data.tokenizing import UNKNOWN
 from unroll.errors import UserError
 from unroll.insight.bag_of_words import bag_of_words
 
@@ -304,9 +299,6 @@ def test_a_vocabulary_of_nothing_is_refused(tmp_path):
     assert "no token of train occurs data.min_count=1000 times" in said
 
 
-# Tokens
-
-
 def test_the_tokenizer_knows_only_train(tmp_path):
     train = write_table(tmp_path / "t.csv", ROWS)
     other = write_table(tmp_path / "v.csv", [("a splendid film", "pos")])
@@ -316,152 +308,3 @@ def test_the_tokenizer_knows_only_train(tmp_path):
     batch = next(iter(data.eval_dataloader("validation")))
     assert (batch.tokens == UNKNOWN).flatten().tolist() == [False, True, False]
     assert any("33.3% of the tokens of validation are not in the vocabulary" in line for line in data.describe())
-
-
-def test_words_and_marks():
-    tokenizer = fit_tokenizer(["Don't STOP, it\u2019s 3.5 stars!"], "words", 100, 1, True, "punctuation")
-    assert tokenizer.encode("Don't STOP, it\u2019s 3.5 stars!").tokens == [
-        "don't", "stop", ",", "it\u2019s", "3", ".", "5", "stars", "!",
-    ]  # fmt: skip
-    spaces = fit_tokenizer(["isn't -lrb- good ."], "words", 100, 1, True, "spaces")
-    assert spaces.encode("isn't -lrb- good .").tokens == ["isn't", "-lrb-", "good", "."]
-
-
-def test_the_most_frequent_are_kept():
-    tokenizer = fit_tokenizer(["a a a b b c"], "words", 4, 1, True, "spaces")
-    assert tokenizer.get_vocab() == {"[PAD]": PAD, "[UNK]": UNKNOWN, "a": 2, "b": 3}
-    assert fit_tokenizer(["a a a b b c"], "words", 9, 3, True, "spaces").get_vocab_size() == 3
-
-
-def test_bytes_leave_nothing_unknown_and_characters_are_characters():
-    bpe = fit_tokenizer(["the film the film the fil"] * 3, "bpe", 300, 2, False, "punctuation")
-    found = encode(bpe, ["the film", "никогда 🎬"])
-    assert UNKNOWN not in found.tokens
-    assert len(found[0]) == 2
-    characters = fit_tokenizer(["ab c\n"], "characters", 100, 1, False, "punctuation")
-    assert characters.encode("a c\nz").tokens == ["a", " ", "c", "\n", "[UNK]"]
-
-
-def test_a_text_without_any_token_is_one_unknown_one():
-    tokenizer = fit_tokenizer(["good"], "words", 10, 1, True, "spaces")
-    assert [encode(tokenizer, ["  ", "zzz"])[row].tolist() for row in range(2)] == [[UNKNOWN], [UNKNOWN]]
-
-
-# Buckets
-
-
-def some_sequences(count: int = 1000) -> Sequences:
-    lengths = np.random.default_rng(0).integers(1, 60, count)
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return Sequences(np.arange(offsets[-1], dtype=np.int32) + 2, offsets)
-
-
-def loader(seed: int | None = 5, **options) -> Buckets:
-    sequences = some_sequences()
-    return Buckets(
-        sequences, np.arange(len(sequences)), **{"batch_size": 16, "batch_tokens": 600, "seed": seed, **options}
-    )
-
-
-def test_an_epoch_has_every_sequence_once_and_little_padding():
-    buckets = loader()
-    batches = list(buckets)
-    assert len(batches) == len(buckets)
-    rows = torch.cat([batch.rows for batch in batches])
-    assert sorted(rows.tolist()) == list(range(1000))
-    padded = sum(batch.tokens.numel() for batch in batches)
-    real = sum(batch.token_count for batch in batches)
-    assert padded < 1.15 * real
-    assert all(batch.tokens.numel() <= 600 or batch.tokens.shape[1] == 1 for batch in batches)
-    for batch in batches[:20]:
-        for column, row in enumerate(batch.rows.tolist()):
-            length = len(batch.tokens) if batch.lengths is None else int(batch.lengths[column])
-            assert batch.tokens[:length, column].tolist() == buckets.sequences[row].tolist()
-            assert batch.tokens[length:, column].eq(PAD).all()
-            assert batch.labels[column] == row
-
-
-def orders(buckets: Buckets) -> list[list[int]]:
-    return [batch.rows.tolist() for batch in buckets]
-
-
-def test_the_order_is_another_each_epoch_and_the_same_for_a_seed():
-    one, two = loader(), loader()
-    first, second = orders(one), orders(one)
-    assert first != second
-    assert len(first) == len(second)
-    assert orders(two) == first
-    assert orders(loader(seed=6)) != first
-    unshuffled = loader(seed=None)
-    assert orders(unshuffled) == orders(unshuffled)
-
-
-@pytest.mark.parametrize("taken", [7, 1])
-def test_a_resumed_epoch_goes_on_where_it_was(taken):
-    whole = loader()
-    orders(whole)
-    second = orders(whole)
-    stopped = loader()
-    orders(stopped)
-    batches = iter(stopped)
-    for _ in range(taken):
-        next(batches)
-    resumed = loader()
-    resumed.load_state_dict(stopped.state_dict())
-    assert orders(resumed) == second[taken:]
-    assert orders(resumed) == orders(whole)
-
-
-def test_processes_share_every_batch_and_their_means_weigh_what_they_hold():
-    whole = list(loader(batch_size=7))
-    parts = [list(loader(batch_size=7, rank=rank, world_size=3)) for rank in range(3)]
-    for batch, *shares in zip(whole, *parts, strict=True):
-        rows = [row for share in shares for row in share.rows.tolist() if share.share]
-        assert sorted(rows) == sorted(batch.rows.tolist())
-        mean = sum(share.labels.double().mean() * share.share for share in shares) / 3
-        assert float(mean) == pytest.approx(float(batch.labels.double().mean()))
-
-
-# Vectors
-
-
-def test_vectors_are_found_by_word_and_small_letters(tmp_path):
-    path = tmp_path / "v.txt"
-    path.write_text("4 3\ngood 1 2 3\nBad 9 9 9\nnew york 4 5 6\nother 0 0 0\nparis 7 8 9\n")
-    found = read_vectors(path, {"good": 2, "bad": 3, "Paris": 4, "new york": 5}, 3)
-    assert found.tokens.tolist() == [2, 4, 5]
-    assert found.vectors.tolist() == [[1, 2, 3], [7, 8, 9], [4, 5, 6]]
-    with gzip.open(tmp_path / "v.txt.gz", "wb") as file:
-        file.write(path.read_bytes())
-    assert np.array_equal(read_vectors(tmp_path / "v.txt.gz", {"good": 2}, 3).vectors, found.vectors[:1])
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (
-            "good 1 2 3 4\n",
-            "v.txt, line 1: has 4 numbers where task.embedding_size=3 are wanted: set task.embedding_size=4",
-        ),
-        ("good 1 2 3\nbad 1 2\n", "v.txt, line 2: has 2 numbers where task.embedding_size=3"),
-        (
-            "a 1 2 3\nb 1 2 3\nc 1\n",
-            "v.txt, line 3: has 1 numbers where task.embedding_size=3 are wanted: is the file whole",
-        ),
-        ("good 1 x 3\n", "v.txt, line 1: what follows the word 'good' are not all numbers"),
-        ("good 1 nan 3\n", "v.txt, line 1: the vector of 'good' is not finite"),
-        ("", "v.txt: the file is empty (0 bytes)"),
-    ],
-)
-def test_vectors_that_are_broken(tmp_path, content, said):
-    (tmp_path / "v.txt").write_text(content)
-    with pytest.raises(UserError) as error:
-        read_vectors(tmp_path / "v.txt", {"good": 2}, 3)
-    assert said in str(error.value)
-
-
-def test_cut_off_gzip_is_told(tmp_path):
-    whole = gzip.compress(b"word 1 2 3\n" * 1000)
-    (tmp_path / "v.gz").write_bytes(whole[:-12])
-    with pytest.raises(UserError, match="cannot be read on"):
-        read_vectors(tmp_path / "v.gz", {"good": 2}, 3)
