@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from unroll.cells import mlstm
 from unroll.cells.base import Cell
-from unroll.cells.linear import linear_scan
+from unroll.cells.linear import Scan
 from unroll.cells.zoneout import Zoneout
 from unroll.errors import UsageError
 from unroll.state import detach, map_state, reset
@@ -207,7 +207,7 @@ def test_a_scan_over_16384_steps_is_as_exact_as_its_type(kind):
     gate = 6 * torch.randn(16384, 2, 3, generator=generator, dtype=torch.float64)
     a, b = torch.sigmoid(gate).to(kind), (torch.sigmoid(-gate) * torch.randn_like(gate)).to(kind)
     h_0 = torch.randn(2, 3, generator=generator, dtype=torch.float64).to(kind)
-    h, exact = linear_scan(a, b, h_0), []
+    h, exact = Scan.apply(a, b, h_0), []
     now = h_0.double()
     for a_t, b_t in zip(a.double(), b.double(), strict=True):
         now = a_t * now + b_t

@@ -30,13 +30,13 @@ _BACK: dict[str, Callable[[Tensor, Tensor, Tensor], Any]] = {
 }
 
 
-def run_analytic(cell: Any, px: Tensor, U: Tensor | None, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
+def run_analytic(cell: Any, px: Tensor, U: Tensor, state: State, lengths: Tensor | None) -> tuple[Tensor, State]:
     """The loop over a cell's `update`, and back over its derivative.
 
     Args:
         cell: has what `UnitwiseCell` says: gates, enter, enter_parameters, update and update_parameters.
         px: (time, batch, gates * hidden_size), the projected input.
-        U: the recurrent matrix; None where gates see the input only.
+        U: the recurrent matrix.
         state, lengths: see `Cell.loop`.
     """
     single = isinstance(state, Tensor)
@@ -51,18 +51,14 @@ class _Analytic(torch.autograd.Function):
     each part."""
 
     @staticmethod
-    def forward(ctx: Any, cell: Any, px: Tensor, U: Tensor | None, count: int, *rest: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, cell: Any, px: Tensor, U: Tensor, count: int, *rest: Tensor) -> tuple[Tensor, ...]:
         initial, parameters = rest[:count], rest[count:]
         inside = len(cell.update_parameters())
         of_update, of_enter = parameters[:inside], parameters[inside:]
         with torch.autocast(px.device.type, enabled=False):
-            U_t = None if U is None else U.to(px.dtype).t()
+            U_t = U.to(px.dtype).t()
             # a_t, and then the activations in its place.
-            gates = px if U is None and set(cell.gates) == {"linear"} else torch.empty_like(px)
-            if U_t is None and gates is not px:
-                gates.copy_(px)
-                for activate, block in _activations(cell.gates, gates):
-                    activate(block)
+            gates = torch.empty_like(px)
             # U h_{t-1} is kept where something is done with it before it joins a_t.
             entering = torch.empty_like(px) if of_enter else None
             # Views of every step are taken at once: one by one, in the loop, they would cost as much as its arithmetic.
@@ -72,15 +68,14 @@ class _Analytic(torch.autograd.Function):
             trajectories = tuple(part.new_empty(len(px), *part.shape) for part in initial)
             places = [trajectory.unbind(0) for trajectory in trajectories]
             for t, (px_t, a_t) in enumerate(zip(px.unbind(0), gates.unbind(0), strict=True)):
-                if U_t is not None:
-                    h = now[0].to(px.dtype)
-                    if entering is None:
-                        torch.addmm(px_t, h, U_t, out=a_t)
-                    else:
-                        torch.mm(h, U_t, out=entering[t])
-                        torch.add(px_t, cell.enter(entering[t], *of_enter), out=a_t)
-                    for activate, blocks in activations:
-                        activate(blocks[t])
+                h = now[0].to(px.dtype)
+                if entering is None:
+                    torch.addmm(px_t, h, U_t, out=a_t)
+                else:
+                    torch.mm(h, U_t, out=entering[t])
+                    torch.add(px_t, cell.enter(entering[t], *of_enter), out=a_t)
+                for activate, blocks in activations:
+                    activate(blocks[t])
                 new = cell.update(gates_of[t], now[0] if count == 1 else now, *of_update)
                 now = (new,) if count == 1 else new
                 for place, value in zip(places, now, strict=True):
@@ -100,7 +95,7 @@ class _Analytic(torch.autograd.Function):
         before_of = [(first, *values.unbind(0)[:-1]) for first, values in zip(initial, trajectories, strict=True)]
         from_above = [None if d is None else d.unbind(0) for d in d_trajectories]
         gates_of = _blocks(gates, len(cell.gates))
-        U_here = None if U is None else U.to(gates.dtype)
+        U_here = U.to(gates.dtype)
         d_a = torch.empty_like(gates)
         d_a_of, d_gates_of = d_a.unbind(0), _blocks(d_a, len(cell.gates))
         d_entering = d_a if entering is None else torch.empty_like(entering)
@@ -143,15 +138,12 @@ class _Analytic(torch.autograd.Function):
             for index, share in enumerate(shares):
                 if share is not None:
                     totals[index] = share if totals[index] is None else totals[index] + share
-            if U_here is not None:
-                through_U = torch.mm(d_entering[t], U_here).to(initial[0].dtype)
-                d[0] = through_U if d[0] is None else d[0] + through_U
-        d_U = None
-        if U is not None:
-            h = trajectories[0]
-            # Of every step but the first, and of the first, whose h is the initial one.
-            d_U = d_entering[1:].flatten(0, 1).t() @ h[:-1].flatten(0, 1).to(d_a.dtype)
-            d_U = d_U.addmm_(d_entering[0].t(), initial[0].to(d_a.dtype)).to(U.dtype)
+            through_U = torch.mm(d_entering[t], U_here).to(initial[0].dtype)
+            d[0] = through_U if d[0] is None else d[0] + through_U
+        h = trajectories[0]
+        # Of every step but the first, and of the first, whose h is the initial one.
+        d_U = d_entering[1:].flatten(0, 1).t() @ h[:-1].flatten(0, 1).to(d_a.dtype)
+        d_U = d_U.addmm_(d_entering[0].t(), initial[0].to(d_a.dtype)).to(U.dtype)
         return (None, d_a, d_U, None, *d, *totals)
 
 

@@ -7,11 +7,7 @@ import torch.nn.functional as F
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from unroll.cells.analytic import Activation, run_analytic
-from unroll.cells.base import Masks
 from unroll.cells.linear import LinearCell
-from unroll.cells.unitwise import Gates
-from unroll.state import State
 
 
 class MinGRU(LinearCell):
@@ -51,14 +47,3 @@ class MinGRU(LinearCell):
         # In half precision 1 - z and z would be rounded apart: with a z next to nothing h would only add up.
         z, n = px.to(self.W.dtype).chunk(2, dim=-1)
         return torch.sigmoid(-z), torch.sigmoid(z) * n
-
-    # Straight from z and n: a_t and b_t need not be made for all steps at once.
-
-    gates: tuple[Activation, ...] = ("sigmoid", "linear")
-
-    def analytic(self, x: Tensor, state: State, lengths: Tensor | None, masks: Masks) -> tuple[Tensor, State]:
-        return run_analytic(self, self.project(x), None, state, lengths)
-
-    def update(self, gates: Gates, state: State, *parameters: Tensor) -> State:
-        z, n = gates
-        return torch.lerp(state, n.to(state.dtype), z.to(state.dtype))
