@@ -1,6 +1,7 @@
 """Averaged weights, and rates that follow a window's length, against the same arithmetic by hand."""
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import lightning
@@ -55,6 +56,18 @@ def trained(folder: Any, text: Any, *overrides: str) -> tuple[Watching, lightnin
     trainer.callbacks.insert(0, watching)
     trainer.fit(task, data)
     return watching, trainer
+
+
+def test_averaging_begins_when_a_validation_is_worse_than_all_before_the_last_few():
+    """Merity et al. 2018, algorithm 1: t > n and v > min(logs[:t - n])."""
+    scores, begins = [5.0, 6.0, 6.0, 5.5, 4.0, 5.1, 3.0, 3.5], []
+    averaging = NonMonotonicAveraging(monitor="loss", mode="min", patience=3)
+    for score in scores:
+        averaging.on_validation_end(SimpleNamespace(callback_metrics={"loss": torch.tensor(score)}), None)
+        begins.append(averaging.begun)
+    logs = [t > 3 and scores[t] > min(scores[: t - 3]) for t in range(len(scores))]
+    assert begins == [any(logs[: t + 1]) for t in range(len(scores))]
+    assert begins.index(True) == 5
 
 
 def test_the_rate_of_an_update_follows_the_length_of_its_window(tmp_path, text):

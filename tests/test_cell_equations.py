@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from unroll.cells import mlstm
 from unroll.cells.base import Cell
 from unroll.cells.linear import Scan
+from unroll.cells.min_lstm import MinLSTM
 from unroll.cells.zoneout import Zoneout
 from unroll.errors import UsageError
 from unroll.state import detach, map_state, reset
@@ -215,6 +216,19 @@ def test_a_scan_over_16384_steps_is_as_exact_as_its_type(kind):
     scale = torch.stack(exact).abs().max().item()
     # Every value is a mean over about 1 / (1 - a) steps; errors add up over log2(16384) = 14 rounds.
     torch.testing.assert_close(h.double(), torch.stack(exact), rtol=0, atol=14 * torch.finfo(kind).eps * scale)
+
+
+def test_a_mean_stays_one_in_half_precision():
+    """Of a MinLSTM: f' + i' = 1. Rounded apart, an i' next to nothing would add up."""
+    cell = MinLSTM(2, 16)
+    with torch.no_grad():
+        cell.b[16:32] = -7  # i: a memory of some thousand steps
+        x = torch.ones(5000, 1, 2)
+        exact, _ = cell(x, cell.initial_state(1, x))
+        for path in cell.paths:
+            with torch.autocast("cpu", torch.bfloat16):
+                y, _ = cell(x, cell.initial_state(1, x), backend=path)
+            torch.testing.assert_close(y.float()[-1], exact[-1], rtol=0, atol=0.02 * exact.abs().max().item())
 
 
 @pytest.mark.parametrize("model", ["min_gru", "min_lstm", "rg_lru"])

@@ -25,12 +25,20 @@ def test_every_path_equals_the_loop(model, path, num_layers, lengths):
     assert_same(results(*recurrent(x, state, lengths), inputs), expected)
 
 
+class OnGPU(Tensor):
+    """Says that it lies on a GPU."""
+
+    is_cuda = True
+    device = torch.device("cuda")
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_the_automatic_path_is_one_that_the_cell_has(model):
     recurrent = stack(model)
-    x = torch.zeros(2, 1, 5)
-    for lengths in (None, torch.tensor([1])):
-        assert recurrent.path(x, lengths) in recurrent.layers[0].paths
+    for x in (torch.zeros(2, 1, 5), torch.zeros(2, 1, 5).as_subclass(OnGPU), torch.zeros(2, 700, 5)):
+        for lengths in (None, torch.ones(x.shape[1], dtype=torch.long)):
+            assert recurrent.train().path(x, lengths) in recurrent.layers[0].paths
+            assert recurrent.eval().path(x, lengths) in recurrent.layers[0].paths
 
 
 @pytest.mark.parametrize(("model", "path"), paths())

@@ -36,6 +36,11 @@ def test_choices_follow_the_distribution(options, expected):
     assert frequencies(**options) == pytest.approx(expected, abs=5 * (0.25 / 200_000) ** 0.5)
 
 
+def test_of_equals_no_more_than_k_are_kept():
+    drawn = choose(torch.zeros(1000, 5), top_k=2, generator=torch.Generator().manual_seed(1))
+    assert len(drawn.unique()) == 2
+
+
 def written(**options: object):
     vocabulary = Vocabulary("characters", tuple(range(97, 117)))
     task = build_task(composed("model.hidden_size=12", "task.embedding_size=6"), vocabulary)

@@ -269,6 +269,24 @@ def test_pieces_of_a_stream_are_each_lane_in_one_go(channels, history):
             torch.testing.assert_close(torch.cat([part[index] for part in said])[:, rows], whole)
 
 
+def test_a_stream_teaches_to_do_without_what_is_observed_for_as_long_as_a_forecast():
+    model, (table, layout) = made("autoregressive", "student_t", "none", "joint").train(), stream(2401)
+    piece = next(iter(SeriesLanes(table, layout, 80, 20, 0, 0, 1)))
+    read = []
+    model.recurrent.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0]))
+    model.follow(piece, None)
+    model.eval().follow(piece, None)
+    trained, evaluated = (x[:, :, 3:5] for x in read)  # known; observed and its flag; target and its
+    hidden = trained[..., 1] == 0
+    assert (trained[hidden] == 0).all()
+    assert torch.equal(trained[~hidden], evaluated[~hidden]) and (evaluated[..., 1] == 1).all()
+    assert 0.25 < hidden.any(0).float().mean() < 0.75
+    for row in hidden.t().tolist():
+        stretch = [step for step, one in enumerate(row) if one]
+        assert stretch == list(range(min(stretch, default=0), min(stretch, default=0) + len(stretch)))
+        assert len(stretch) in (0, FUTURE - 1) or row[-1]
+
+
 def test_a_bidirectional_stack_is_refused():
     for form in ("autoregressive", "segments"):
         with pytest.raises(UsageError, match="bidirectional"):

@@ -1,5 +1,7 @@
 """Gradients that are no numbers, that vanish, or that explode."""
 
+import re
+
 import pytest
 import torch
 from conftest import SMALL, composed
@@ -36,7 +38,7 @@ def test_training_that_leaves_all_numbers_stops_and_says_where(task, tmp_path):
         name = told.partition("the largest weight is ")[2].partition(", in ")[2].partition(";")[0]
         largest = max(kept["state_dict"][key].abs().max() for key in kept["state_dict"])
         assert kept["state_dict"][name].abs().max() == largest
-        assert "the largest state is" in told or "is not finite after" in told
+        assert re.search(r"the largest state is [\d.e+]+, in \w|the state of .* is not finite after", told)
     else:
         assert " not finite; " in told
     assert (

@@ -53,6 +53,14 @@ def test_in_half_precision_products_are_made_in_it_and_gradients_come_back_whole
     torch.testing.assert_close(gradient, x.sum((0, 1)).expand(4, 3), rtol=1e-2, atol=1e-2)
 
 
+def test_half_precision_for_one_product_leaves_the_others_whole():
+    weight, x = torch.randn(4, 3, requires_grad=True), torch.randn(2, 3)
+    w = late(weight)
+    with torch.autocast("cpu", torch.bfloat16):
+        F.linear(x, w)
+    assert torch.equal(F.linear(x, w), F.linear(x, weight))
+
+
 def test_a_weight_changed_before_its_gradient_is_told():
     weight = torch.randn(4, 3, requires_grad=True)
     y = F.linear(torch.randn(2, 3), late(weight))

@@ -1,5 +1,7 @@
 """Truncated backpropagation through time, against full backpropagation with the cut made by hand."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,16 @@ import torch.nn.functional as F
 from conftest import MODELS, composed
 
 from unroll.building import build_task
+from unroll.cells.lstm import LSTM
 from unroll.data.encoding import Vocabulary
 from unroll.data.text_stream import TextLanes
 from unroll.errors import UsageError
+from unroll.models.seq_to_end import SeqToEnd
+from unroll.models.seq_to_seq import SeqToSeq
+from unroll.models.seq_to_vec import SeqToVec
+from unroll.models.tagger import Tagger
+from unroll.models.vec_to_seq import VecToSeq
+from unroll.recurrent import Recurrent
 from unroll.state import detach
 from unroll.tasks.char_lm import CharLM
 from unroll.truncation import Truncation
@@ -114,6 +123,35 @@ def test_loss_on_last_sends_nothing_before_the_horizon(model):
         assert result.scored == LANES
         logits, _ = task.model(batch.tokens)
         torch.testing.assert_close(result.value, F.cross_entropy(logits[-1], batch.targets[-1]))
+
+
+def dropping(input_size: int) -> Recurrent:
+    cell = partial(LSTM, weight_drop=0.5)
+    return Recurrent(input_size, 4, cell, num_layers=2, dropout=0.5, locked_dropout=True)
+
+
+STEPS = torch.randint(1, 6, (12, 2), generator=torch.Generator().manual_seed(1))
+BY_HORIZON = {
+    "vec_to_seq": lambda horizon: VecToSeq(3, 6, dropping, 5, horizon=horizon)(torch.ones(2, 3), STEPS),
+    "seq_to_end": lambda horizon: SeqToEnd(6, 0, 3, dropping, 4, horizon=horizon)(STEPS, 12),
+    "seq_to_vec": lambda horizon: SeqToVec(6, 2, dropping, 4, horizon=horizon)(STEPS),
+    "tagger": lambda horizon: Tagger(6, 5, 3, dropping, 4, character_hidden_size=None, horizon=horizon)(
+        STEPS, None, None, None
+    ),
+    "seq_to_seq": lambda horizon: SeqToSeq(6, dropping, 4, input_dropout=0.5, embedding_dropout=0.5).hidden_of_window(
+        STEPS, None, horizon or 12
+    )[0],
+}
+
+
+@pytest.mark.parametrize("model", BY_HORIZON)
+def test_what_is_random_in_a_sequence_is_drawn_once_for_all_its_windows(model):
+    """A horizon cuts the way back alone: the same numbers come out."""
+    found = []
+    for horizon in (None, 4):
+        torch.manual_seed(1)
+        found.append(BY_HORIZON[model](horizon))
+    torch.testing.assert_close(found[1], found[0])
 
 
 def test_without_carrying_every_window_starts_from_zero():

@@ -38,7 +38,7 @@ class NonMonotonicAveraging(WeightAveraging):
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         found = self.sign * trainer.callback_metrics[self.monitor].item()
-        before = self.history[: len(self.history) - self.patience] if self.patience else self.history
+        before = self.history[: max(0, len(self.history) - self.patience)]
         self.begun = self.begun or (bool(before) and found > min(before))
         self.history.append(found)
 

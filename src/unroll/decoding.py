@@ -39,8 +39,8 @@ def choose(
         return logits.argmax(dim=-1)
     logits = logits.float() / temperature
     if top_k is not None and top_k < logits.shape[-1]:
-        threshold = logits.topk(top_k, dim=-1).values[:, -1:]
-        logits = logits.masked_fill(logits < threshold, -torch.inf)
+        best, index = logits.topk(top_k, dim=-1)
+        logits = torch.full_like(logits, -torch.inf).scatter(-1, index, best)
     probabilities = logits.softmax(dim=-1)
     if top_p is not None and top_p < 1:
         ordered, index = probabilities.sort(dim=-1, descending=True)

@@ -72,6 +72,8 @@ def _largest_state(module: Any, batch: Any) -> str:
             if not math.isfinite(size):
                 return f"the state of {name} is not finite after {step + 1} steps"
             largest = max(largest, (size, name, step + 1))
+    if not found:
+        return "its states could not be worked out again"
     told = f"the largest state is {largest[0]:.3g}, in {largest[1]} after {largest[2]} steps"
     bad = torch.nonzero(~losses.isfinite()).flatten().tolist()
     return told + (f"; of sequence {bad[0]} of the batch the loss is not finite" if bad else "")

@@ -22,15 +22,18 @@ def late(weight: Tensor) -> Tensor:
         return weight
     steps: list[tuple[Tensor, Tensor]] = []
     given = _Late(_Anchor.apply(weight, steps))
-    given.steps, given.product_weight = steps, weight.detach()
+    given.steps = steps
+    given.plain = given.product_weight = weight.detach()
     return given
 
 
 class _Late(Tensor):
     steps: list[tuple[Tensor, Tensor]]
     """Of each product so far that has gone backward: its input, and its output's gradient."""
+    plain: Tensor
+    """The weight without a graph."""
     product_weight: Tensor
-    """The weight without a graph, in the type that products are made in."""
+    """The same in the type that products were last made in."""
 
     @staticmethod
     def __new__(cls, tensor: Tensor) -> "_Late":
@@ -46,7 +49,8 @@ class _Late(Tensor):
                 kind = x.dtype
                 if torch.is_autocast_enabled(x.device.type):
                     kind = torch.get_autocast_dtype(x.device.type)
-                weight.product_weight = weight.product_weight.to(kind)
+                if weight.product_weight.dtype != kind:
+                    weight.product_weight = weight.plain.to(kind)
                 anchor, rows = weight.as_subclass(Tensor), x.reshape(-1, x.shape[-1]).to(kind)
                 with torch.autocast(x.device.type, enabled=False):
                     y = _Product.apply(rows, anchor, weight.product_weight, weight.steps)

@@ -83,17 +83,15 @@ class FusedCell(UnitwiseCell):
         return self.W, None if self.b_W is None or self.b_U is None else self.b_W + self.b_U
 
     def path(self, x: Tensor, lengths: Tensor | None) -> str:
-        # On a CPU packing is slow; where h is all of the state, its last value is read from the outputs instead.
         if x.is_cuda and not self.training and torch.is_grad_enabled():
-            return "analytic"  # cuDNN gives no gradients in evaluation
-        needs_packing = lengths is not None and "analytic" in self.paths and x.device.type == "cpu"
-        return "analytic" if needs_packing else "fused"
+            return self.paths[1]  # cuDNN gives no gradients in evaluation
+        return "fused"
 
     def fused(self, x: Tensor, state: State, lengths: Tensor | None, masks: Masks) -> tuple[Tensor, State]:
         """As `loop`, by torch's kernel."""
         # torch's layers carry a dimension for their layers and directions: here always 1.
         first = map_state(lambda tensor: tensor.unsqueeze(0), state)
-        if lengths is None or isinstance(state, Tensor):
+        if lengths is None or isinstance(state, Tensor):  # where h is all of the state, its last value is an output
             y, final = self._call(x, first, masks)
             final = map_state(lambda tensor: tensor.squeeze(0), final)
             return cut_outputs(y, lengths), final if lengths is None else at_ends(y, state, lengths)

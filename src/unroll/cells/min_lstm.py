@@ -38,7 +38,8 @@ class MinLSTM(LinearCell):
         return F.linear(x, self.W, self.b)
 
     def coefficients(self, px: Tensor) -> tuple[Tensor, Tensor]:
-        f, i, n = px.chunk(3, dim=-1)
+        # In half precision f' and i' would be rounded apart: with an i' next to nothing h would only add up.
+        f, i, n = px.to(self.W.dtype).chunk(3, dim=-1)
         # f / (f + i) as a sigmoid of log f - log i: no quotient of two numbers that may both vanish.
         balance = F.logsigmoid(f) - F.logsigmoid(i)
         return torch.sigmoid(balance), torch.sigmoid(-balance) * n

@@ -122,8 +122,8 @@ def _flow(trajectory: Trajectory, total: Tensor, generator: torch.Generator) -> 
     last = torch.where(reached, steps, -1).amax(0)[rows]  # the step at which each sequence ends
     by_lag = _by_lag(of_loss[:, rows], last)
     growth = _by_lag(_growth(states, rows, last, generator)[:, rows], last)
-    quantiles = torch.nanquantile(by_lag.detach().double(), torch.tensor([0.1, 0.5, 0.9], dtype=torch.double), dim=1)
-    low, median, high = (line.cpu() for line in quantiles)
+    levels = torch.tensor([0.1, 0.5, 0.9], dtype=torch.double)
+    low, median, high = torch.nanquantile(by_lag.detach().cpu().double(), levels, dim=1)
     within = torch.nonzero(median >= _FADED * median.max()).squeeze(1)
     horizon = int(within[-1])
     gates, units = (

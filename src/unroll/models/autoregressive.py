@@ -1,6 +1,7 @@
 """Sequence to its future, one step after the other."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -59,22 +60,26 @@ class Autoregressive(Forecaster):
         self.output_dropout = Dropout(output_dropout)
         self.horizon = horizon
 
-    def known_inputs(self, ready: Prepared, first: int, last: int) -> Tensor:
-        """What it reads to say y_first, ..., y_{last-1} and that does not hang on y: (last - first, rows, features)."""
+    def known_inputs(self, ready: Prepared, first: int, last: int, hidden: Tensor | None = None) -> Tensor:
+        """What it reads to say y_first, ..., y_{last-1} and that does not hang on y: (last - first, rows, features).
+
+        hidden: (last - first, rows, 1), where observed covariates are to look as in the future; None: nowhere.
+        """
         steps, rows = last - first, ready.y.shape[1]
         parts = [ready.known[first:last]]
         if self.has_observed:
             past = ready.observed[first - 1 : last - 1]
             flagged = torch.cat([past, past.new_ones(len(past), rows, 1)], dim=-1)
-            parts.append(F.pad(flagged, (0, 0, 0, 0, 0, steps - len(past))))
+            flagged = F.pad(flagged, (0, 0, 0, 0, 0, steps - len(past)))
+            parts.append(flagged if hidden is None else flagged.masked_fill(hidden, 0))
         if self.channel_embedding is not None:
             parts.append(self.channel_embedding(ready.channels).expand(steps, -1, -1))
         return torch.cat(parts, dim=-1)
 
-    def inputs(self, ready: Prepared, first: int, last: int) -> Tensor:
+    def inputs(self, ready: Prepared, first: int, last: int, hidden: Tensor | None = None) -> Tensor:
         """What it reads to say y_first, ..., y_{last-1}, when it knows those before each."""
         before = slice(first - 1, last - 1)
-        return torch.cat([self.known_inputs(ready, first, last), ready.y[before], ready.seen[before]], dim=-1)
+        return torch.cat([self.known_inputs(ready, first, last, hidden), ready.y[before], ready.seen[before]], dim=-1)
 
     def statements(self, windows: Windows) -> tuple[tuple[Tensor, ...], Tensor]:
         ready = self.prepare(windows)
@@ -83,18 +88,30 @@ class Autoregressive(Forecaster):
             h, _ = self.recurrent(x)
         else:
             masks = self.recurrent.draw_masks(x.shape[1], x)
-            h, _ = run_to_end(lambda x, state, lengths: self.recurrent(x, state, lengths, masks), x, None, self.horizon)
+            h, _ = run_to_end(partial(self.recurrent, masks=masks), x, None, self.horizon)
         return self._read_off(h, ready), ready.values[1:]
 
     def follow(self, piece: Piece, state: State | None) -> tuple[tuple[Tensor, ...], Tensor, State | None]:
         """What it says of the next values of a stream, when it knows those before them.
 
+        In training every other row, on average, has a stretch as long as a forecast where observed covariates are hidden: a
+        stream has no future of its own to learn from how to do without.
+
         Returns:
             Parameters and values of the window, see `statements`, and the detached state that the next piece starts from.
         """
         ready = self.prepare(piece)
-        h, carried = run_window(self.recurrent, self.inputs(ready, 1, len(ready.y)), state, piece.advance)
+        x = self.inputs(ready, 1, len(ready.y), self._hidden(ready) if self.training and self.has_observed else None)
+        masks = self.recurrent.draw_masks(x.shape[1], x)
+        h, carried = run_window(partial(self.recurrent, masks=masks), x, state, piece.advance)
         return self._read_off(h[-piece.scored :], ready), ready.values[-piece.scored :], carried
+
+    def _hidden(self, ready: Prepared) -> Tensor:
+        """(steps, rows, 1) of bool: a stretch of prediction_length - 1 steps in about half of the rows."""
+        steps, rows = len(ready.y) - 1, ready.y.shape[1]
+        begin = torch.randint(2 * steps, (rows,), device=ready.y.device)
+        since = torch.arange(steps, device=ready.y.device)[:, None] - begin
+        return ((since >= 0) & (since < self.prediction_length - 1)).unsqueeze(-1)
 
     def _read_off(self, h: Tensor, ready: Prepared) -> tuple[Tensor, ...]:
         return self._stated(self.readout(self.output_dropout(h)), ready.loc, ready.scale)

@@ -1,6 +1,7 @@
 """Sequence to what its end is asked: answers at the last steps, from all that was read."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from pydantic import PositiveInt
@@ -71,13 +72,14 @@ class SeqToEnd(nn.Module):
         windows = -(-asked // horizon)  # that have something to answer
         first = max(0, len(steps) - windows * horizon)
         state, outputs = None, []
+        recurrent = partial(self.recurrent, masks=self.recurrent.draw_masks(steps.shape[1], self.output.weight))
         if first and self.carry_state:
             with torch.no_grad():
-                _, state = self.recurrent(self._embedded(steps[:first]))
+                _, state = recurrent(self._embedded(steps[:first]))
             torch.clear_autocast_cache()  # what was cast without a graph must not be taken where there is one
         for window in windows_to_end(steps[first:], None, horizon):
             goes_on = state is not None and self.carry_state
-            y, state = self.recurrent(self._embedded(window.x), detach(state) if goes_on else None)
+            y, state = recurrent(self._embedded(window.x), detach(state) if goes_on else None)
             outputs.append(y)
         return self.output(torch.cat(outputs)[-asked:])
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch.nn.functional as F
 from pydantic import PositiveInt
@@ -12,6 +13,7 @@ from unroll.errors import UsageError
 from unroll.recurrent import Recurrent
 from unroll.schema import Probability
 from unroll.state import State
+from unroll.truncation import run_window
 
 
 class SeqToSeq(nn.Module):
@@ -74,6 +76,12 @@ class SeqToSeq(nn.Module):
     def hidden(self, tokens: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """tokens: (time, batch) of int -> the stack's outputs (time, batch, hidden_size) and final state."""
         return self.recurrent(self.input_dropout(self._features(tokens)), state)
+
+    def hidden_of_window(self, tokens: Tensor, state: State | None, advance: int) -> tuple[Tensor, State | None]:
+        """As `hidden`, with the state `advance` steps on, detached; see `run_window`. What is random is so once."""
+        x = self.input_dropout(self._features(tokens))
+        masks = self.recurrent.draw_masks(x.shape[1], x)
+        return run_window(partial(self.recurrent, masks=masks), x, state, advance)
 
     def step(self, token: Tensor, state: State) -> tuple[Tensor, State]:
         """One step by the cells' own equations: token, (batch,) of int, and the state before it -> logits (batch, vocab_size)

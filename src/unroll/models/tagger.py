@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from pydantic import PositiveInt
@@ -128,7 +129,8 @@ class Tagger(nn.Module):
         x = self.input_dropout(x)
         if self.horizon is None or len(x) <= self.horizon:
             return self.recurrent(x, None, lengths, keep_state=False)[0]
-        return run_to_end(self.recurrent, x, lengths, self.horizon)[0]
+        masks = self.recurrent.draw_masks(x.shape[1], x)
+        return run_to_end(partial(self.recurrent, masks=masks), x, lengths, self.horizon)[0]
 
     def _spelled(self, letters: Recurrent, spellings: Tensor, lengths: Tensor | None) -> Tensor:
         """c_w, (different, width)."""

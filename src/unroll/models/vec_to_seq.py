@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -82,7 +83,8 @@ class VecToSeq(nn.Module):
         if self.horizon is None or len(x) <= self.horizon:
             y, _ = self.recurrent(x, keep_state=False)
         else:
-            y, _ = run_to_end(self.recurrent, x, None, self.horizon)
+            masks = self.recurrent.draw_masks(x.shape[1], x)
+            y, _ = run_to_end(partial(self.recurrent, masks=masks), x, None, self.horizon)
         return self.output(self.output_dropout(y[1:]))
 
     def _read(self, tokens: Tensor, start: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from unroll.schema import Probability
 from unroll.state import State
 from unroll.tasks.base import Loss
 from unroll.tasks.language_model import LanguageModel
-from unroll.truncation import Truncation, run_window
+from unroll.truncation import Truncation
 
 
 class CharLM(LanguageModel):
@@ -61,7 +61,7 @@ class CharLM(LanguageModel):
         self.loss_on = loss_on
 
     def loss(self, batch: Window, state: State | None) -> Loss:
-        y, carried = run_window(self.model.hidden, batch.tokens, state, batch.advance)
+        y, carried = self.model.hidden_of_window(batch.tokens, state, batch.advance)
         targets = batch.targets
         if self.loss_on == "last" and (self.training or not self.truncation.carry_state):
             targets = targets[-1:]

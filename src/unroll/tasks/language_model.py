@@ -58,7 +58,7 @@ class LanguageModel(Task):
 
     def last_losses(self, batch: Window) -> Tensor:
         state = None
-        if self.horizon is not None:
+        if self.horizon is not None and len(batch.tokens) > self.horizon:
             with torch.no_grad():
                 _, state = self.model.hidden(batch.tokens[: -self.horizon])
             state = detach(state)

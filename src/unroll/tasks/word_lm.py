@@ -25,7 +25,7 @@ from unroll.schema import Probability
 from unroll.state import State, map_state
 from unroll.tasks.base import Loss
 from unroll.tasks.language_model import LanguageModel
-from unroll.truncation import Truncation, run_window
+from unroll.truncation import Truncation
 
 
 class Completion(NamedTuple):
@@ -156,7 +156,7 @@ class WordLM(LanguageModel):
         return Loss(total / count.clamp(min=1), count, state)
 
     def _plain_loss(self, batch: Window, state: State | None) -> Loss:
-        y, carried = run_window(self.model.hidden, batch.tokens, state, batch.advance)
+        y, carried = self.model.hidden_of_window(batch.tokens, state, batch.advance)
         targets = batch.targets
         y = y[-len(targets) :]
         dropped = self.model.drop_output(y)
@@ -176,7 +176,7 @@ class WordLM(LanguageModel):
 
     def _loss_with(self, cache: Cache, batch: Window, state: State | None) -> Loss:
         carried, seen = (None, None) if state is None else state
-        y, carried = run_window(self.model.hidden, batch.tokens, carried, batch.advance)
+        y, carried = self.model.hidden_of_window(batch.tokens, carried, batch.advance)
         y = y[-len(batch.targets) :]
         exact = torch.promote_types(y.dtype, torch.float32)  # half precision ends here
         wanted = batch.targets.clamp(min=0)
