@@ -1,8 +1,13 @@
 """Train a recurrent network: `python train.py task=char_lm model=gru`; `python train.py --help` tells more."""
 
+# ruff: noqa: E402
 import os
 import sys
 from pathlib import Path
+
+from unroll.loading import until_loaded
+
+until_loaded("interrupted")
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -10,9 +15,19 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from unroll.composing import CONF, check_overrides, explained, help_text, named_packages, prepare_resume, write_config
+from unroll.composing import (
+    CONF,
+    check_overrides,
+    explained,
+    help_text,
+    named_packages,
+    prepare_resume,
+    readable,
+    write_config,
+    write_config_anew,
+)
 from unroll.errors import Stopped, UserError, door
-from unroll.runs import FAILURE, await_config, job_command, later_process
+from unroll.runs import FAILURE, await_config, beside_others, job_command, later_process
 from unroll.sweep.begin import discard_unbegun, interrupted, prepare_sweep, spelled_out
 from unroll.sweep.job import run_job
 from unroll.sweep.watch import job_folders, watched
@@ -30,7 +45,9 @@ def launch(config: DictConfig) -> float | None:
             if later_process():
                 await_config(folder)
                 become_job(folder)
-            write_config(config, folder, runtime.runtime.choices, runtime.overrides.task)
+            named = any(argument.startswith("hydra.run.dir=") for argument in runtime.overrides.hydra)
+            write = write_config if named or beside_others() else write_config_anew
+            folder = write(config, folder, runtime.runtime.choices, runtime.overrides.task) or folder
         except (UserError, OmegaConfBaseException) as error:
             refused.append(error)  # raised from here, Hydra would put words of its own before it
             return None
@@ -51,7 +68,7 @@ def become_job(folder: Path, trust: list[str] | None = None) -> None:
 
 def main() -> None:
     """Start a run or a sweep, or go on with one."""
-    arguments = sys.argv[1:]
+    sys.argv[1:] = arguments = readable(sys.argv[1:])
     if {"-h", "--help"} & set(arguments):
         print(help_text())
         return

@@ -199,6 +199,7 @@ def test_a_text_of_a_megabyte_is_answered(finished):
             "there is no column x (read with commas between columns); name another by",
         ),
         (["--input", "{t}"], 2, "which column has the texts? Name it by --column; Valid: a, b"),
+        (["--input", "{t}", "--column", "a", "--output", "{t}"], 2, "is the input; name another file"),
         (["--input", "{t}", "--text", "x"], 2, "--text and --input: give one of them"),
         (["--text", "x", "--output", "gone/o.csv"], 1, "there is no folder gone"),
         (["--text", "x", "--output", "{folder}"], 1, "is a folder; name a file in it"),

@@ -1,5 +1,6 @@
 """From a command line to a run's folder with its resolved config; mistakes are answered in one line."""
 
+import itertools
 import os
 import re
 import shlex
@@ -17,7 +18,7 @@ from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, Omega
 
 from unroll import schema
 from unroll.errors import UsageError, UserError, did_you_mean
-from unroll.runs import BUDGET_KEYS, CONFIG, await_config, discard, later_process, read_config
+from unroll.runs import BUDGET_KEYS, CONFIG, await_config, discard, is_locked, later_process, locked, read_config
 from unroll.writing import written_whole
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -70,6 +71,18 @@ def groups() -> dict[str, list[str]]:
     return found
 
 
+def readable(arguments: list[str]) -> list[str]:
+    """The arguments, with quotes around values of letters that Hydra's grammar does not have, as in the path of a file."""
+    return [_in_quotes(argument) for argument in arguments]
+
+
+def _in_quotes(argument: str) -> str:
+    key, equals, value = argument.partition("=")
+    if not equals or value.isascii() or re.search(r"""[,'"\[\]{}()]""", value):
+        return argument
+    return f"{key}='{value}'"
+
+
 @contextmanager
 def explained() -> Iterator[None]:
     """Turn Hydra's errors into one line each.
@@ -95,7 +108,11 @@ def in_one_line(error: Exception) -> UsageError:
         case MissingConfigException():
             return _no_such_option(message)
         case OverrideParseException():
-            return UsageError(f"{error.override}: is not of the form KEY=VALUE ({message.splitlines()[0]})")
+            key, equals, value = str(error.override).partition("=")
+            quotes = (
+                f"; a value with signs of Hydra's own takes quotes within quotes: \"{key}='{value}'\"" if equals else ""
+            )
+            return UsageError(f"{error.override}: is not of the form KEY=VALUE ({message.splitlines()[0]}){quotes}")
         case CompactHydraException():
             if isinstance(error.__cause__, OmegaConfBaseException):
                 return _no_such_key(error.__cause__, message)
@@ -174,9 +191,36 @@ def write_config(
         sweep: the name of the sweep that the run is a job of.
 
     Raises:
-        UsageError: the folder holds a run already.
+        UserError: the folder holds a run already, or another process is at work there.
         MissingMandatoryValue, InterpolationKeyError: a value is missing; of a fresh folder nothing is then left.
     """
+    with locked(folder, "a run"):
+        _write_config(config, folder, choices, overrides, sweep)
+
+
+def write_config_anew(
+    config: DictConfig, folder: Path, choices: Mapping[str, Any], overrides: Iterable[str] = ()
+) -> Path:
+    """As `write_config`; where another run was given the same name within the same second, beside it, as NAME_2.
+
+    Returns:
+        The folder.
+    """
+    for number in itertools.count(2):
+        try:
+            write_config(config, folder, choices, overrides)
+            break
+        except UserError:
+            if not (folder / CONFIG).exists() and not is_locked(folder):
+                raise
+        folder = folder.with_name(f"{folder.name.removesuffix(f'_{number - 1}')}_{number}")
+        folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _write_config(
+    config: DictConfig, folder: Path, choices: Mapping[str, Any], overrides: Iterable[str], sweep: str | None
+) -> None:
     if (folder / CONFIG).exists():
         again = shlex.quote(f"resume={folder}")
         raise UsageError(f"{folder}: holds a run already: go on with it by {again}, or name another folder")

@@ -1,10 +1,13 @@
 """What goes wrong by someone's input, told in one line."""
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Callable
 from difflib import get_close_matches
+
+from unroll.loading import loaded
 
 
 class UserError(Exception):
@@ -76,6 +79,10 @@ def door(main: Callable[[], None]) -> None:
 
     A defect of our own still shows its traceback: that one is for us.
     """
+    loaded()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a letter is to end nothing
     try:
         main()
     except UserError as error:

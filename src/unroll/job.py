@@ -3,6 +3,7 @@
 The same in a sweep, under DDP (each process comes through here) and on resuming.
 """
 
+# ruff: noqa: E402
 import argparse
 import json
 import os
@@ -12,6 +13,16 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
+
+from unroll.loading import until_loaded
+
+
+def _goes_on(folder: Path) -> str:
+    return f"`python train.py {shlex.quote(f'resume={folder}')}` goes on"
+
+
+if __name__ == "__main__":
+    until_loaded(f"interrupted before its first step; {_goes_on(Path(sys.argv[1]))}")
 
 import lightning
 import torch
@@ -102,7 +113,11 @@ def _run(config: dict[str, Any], folder: Path) -> None:
     last = checkpoint_path(folder, "last") if resumed else None
     if last is not None and (folder / SUMMARY).exists():
         if _is_finished(read_checkpoint(last), config, folder):
-            log.info(f"{folder}: has reached its budget; trainer.max_steps=N with a larger N goes on")
+            early = json.loads((folder / SUMMARY).read_text()).get("ended_early")
+            if early:
+                log.info(f"{folder}: ended early, {early}; init_from={folder} begins a new run from its best weights")
+            else:
+                log.info(f"{folder}: has reached its budget; trainer.max_steps=N with a larger N goes on")
             return
         if trainer.is_global_zero:
             (folder / SUMMARY).unlink()  # of a shorter run
@@ -162,10 +177,6 @@ def _build(
         metric = config["watch"]["metric"]
         raise UsageError(f"watch.metric={metric}: is not measured; {did_you_mean(metric, measured)}")
     return data, task, trainer, training_log, told
-
-
-def _goes_on(folder: Path) -> str:
-    return f"`python train.py {shlex.quote(f'resume={folder}')}` goes on"
 
 
 def _discard_unbegun(config: dict[str, Any], folder: Path, fresh: bool) -> None:

@@ -92,6 +92,11 @@ def later_process() -> bool:
     return int(os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0"))) > 0
 
 
+def beside_others() -> bool:
+    """Has torchrun or SLURM started several processes for this run?"""
+    return int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))) > 1
+
+
 def await_config(folder: Path, wanted: dict[str, Any] | None = None, seconds: float = 120.0) -> None:
     """Wait until the first process has written a run's config.
 
@@ -180,8 +185,12 @@ def discard(folder: Path) -> None:
 
 
 def checkpoint_path(folder: Path, which: str) -> Path:
-    """`best` and `last` name a run's checkpoints; anything else is a file's path."""
-    return folder / "checkpoints" / f"{which}.ckpt" if which in ("best", "last") else Path(which)
+    """`best` and `last` name a run's checkpoints; anything else is a file's path. Of a run without a validation, which has no
+    best one, the last is it."""
+    best, last = (folder / "checkpoints" / f"{name}.ckpt" for name in ("best", "last"))
+    if which == "best":
+        return last if last.exists() and not best.exists() else best
+    return last if which == "last" else Path(which)
 
 
 def load(

@@ -10,7 +10,7 @@ from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.callbacks import EarlyStopping, WeightAveraging
 from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 from rich.table import Table
@@ -52,11 +52,9 @@ def finish(
     steps = trainer.global_step
     # Lightning's own count takes a last, unfinished epoch for a whole one.
     epochs = round(steps * trainer.accumulate_grad_batches / trainer.num_training_batches, 2)
-    best = checkpoint_path(folder, "best")
     if training_log.validated_at != steps:  # training ended between two validations: the last weights count too
         trainer.validate(task, datamodule=data, verbose=False)
-    if not best.exists():  # nothing was validated, or all of it was NaN
-        best = checkpoint_path(folder, "last")
+    best = checkpoint_path(folder, "best")
     load_weights(task, read_checkpoint(best), best)
     for callback in list(trainer.callbacks):  # type: ignore[attr-defined]
         if isinstance(callback, WeightAveraging):  # it would put its own weights in their place
@@ -104,6 +102,7 @@ def finish(
         "steps": steps,
         "epochs": epochs,
         "budget": budget(config),
+        "ended_early": _ended_early(callbacks),
         "pruned_at": next((callback.stopped_at for callback in callbacks if isinstance(callback, Pruning)), None),
         "train_seconds": round(training_log.seconds, 1),
         "throughput": {"value": round(training_log.throughput, 1), "unit": f"{task.unit}/s"},
@@ -142,11 +141,21 @@ def finish(
     for line in [
         f"trained    {steps:,} steps in {clock(summary['train_seconds'])}, "
         f"{throughput['value']:,.0f} {throughput['unit']} on {summary['device']}",
+        *([f"ended      early: {summary['ended_early']}"] if summary["ended_early"] else []),
         f"run        {folder}",
         *told,
         f"use it     python predict.py {shlex.quote(str(folder))}{task.asked}",
     ]:
         log.info(line)
+
+
+def _ended_early(callbacks: list[lightning.Callback]) -> str | None:
+    """Why training ended before its budget did."""
+    for callback in callbacks:
+        if isinstance(callback, EarlyStopping) and callback.wait_count >= callback.patience:
+            times = "the last validation" if callback.patience <= 1 else f"{callback.wait_count} validations in a row"
+            return f"{callback.monitor} was no better in {times}"
+    return None
 
 
 def measured(trainer: lightning.Trainer) -> dict[str, float]:

@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import WandbLogger
 from pydantic import PositiveInt
 
 from unroll.errors import one_line
-from unroll.runs import checkpoint_path, read_overrides
+from unroll.runs import read_overrides
 
 Mode = Literal["auto", "online", "offline"]
 
@@ -150,7 +150,7 @@ def log_checkpoints(logger: WandbLogger, folder: Path) -> None:
 
     beside = [path for path in folder.iterdir() if path.is_file() and path.suffix in (".yaml", ".csv", ".json", "")]
     for name, alias in (("best", "best"), ("last", "latest")):
-        path = checkpoint_path(folder, name)
+        path = folder / "checkpoints" / f"{name}.ckpt"
         if not path.exists():
             continue
         artifact = wandb.Artifact(f"run-{logger.experiment.id}", type="model")

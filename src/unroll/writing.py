@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 
 @contextmanager
@@ -24,10 +24,15 @@ def written_whole(path: Path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
+def _opened(path: Path) -> TextIO:
+    # A file's name may be any bytes, and stand in a table.
+    return path.open("w", newline="", encoding="utf-8", errors="backslashreplace")
+
+
 def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """A table, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as unfinished, unfinished.open("w", newline="", encoding="utf-8") as file:
+    with written_whole(path) as unfinished, _opened(unfinished) as file:
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(rows)

@@ -33,7 +33,7 @@ def write_review_page(runs: Sequence[Run], title: str, told: str, path: Path) ->
     page = _TEMPLATE.read_text(encoding="utf-8").replace("DATA", text, 1)
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as unfinished:
-        unfinished.write_text(page, encoding="utf-8")
+        unfinished.write_text(page, encoding="utf-8", errors="backslashreplace")
 
 
 def _task(name: str, runs: Sequence[Run]) -> dict[str, Any]:

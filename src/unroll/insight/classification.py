@@ -46,8 +46,9 @@ class Answers:
     def scores(self) -> dict[str, float]:
         """By standard names.
 
-        accuracy; f1, the mean over the classes that occur or are answered (macro); auroc, of two classes only; calibration_error:
-        the expected one, how far confidence and accuracy lie apart on average over ten bins of confidence (Guo et al. 2017).
+        accuracy; f1, the mean over the classes that occur or are answered (macro); auroc, of two classes only;
+        calibration_error, the expected one: how far, on average over ten bins of confidence, confidence and accuracy lie
+        apart (Guo et al. 2017).
         """
         classes = self.probabilities.shape[1]
         scores = {

@@ -42,7 +42,8 @@ def describe_stream(task: "Captioning", options: argparse.Namespace) -> None:
         UserError: something is wrong with the input, or with the output's name.
     """
     check_excluding(options, ("image", "features"))
-    check_output(options.output)
+    names: list[str | int] = [name for several in options.image or [] for name in several]
+    check_output(options.output, *(Path(str(name)) for name in names), options.features)
     shape = task.spec.shape
     if options.features is not None:
         if len(shape) == 3:
@@ -52,11 +53,10 @@ def describe_stream(task: "Captioning", options: argparse.Namespace) -> None:
             raise UserError(
                 f"{options.features}: has vectors of {vectors.shape[1]} numbers, and the run was trained with {shape[0]}"
             )
-        names: list[str | int] = list(range(len(vectors)))
+        names = list(range(len(vectors)))
     elif options.image is not None:
         if len(shape) == 1:
             raise UsageError("--image: this run was trained on vectors: give --features")
-        names = [name for several in options.image for name in several]
     else:
         raise UsageError(
             "what is to be captioned? Give --image FILE ..." if len(shape) == 3 else "give --features FILE.npy"

@@ -56,11 +56,9 @@ def forecast_file(task: "Forecasting", options: argparse.Namespace) -> None:
     if options.input is None:
         raise UsageError("which series? give --input FILE.csv, with the columns that the run was trained on")
     if options.output is not None:
-        check_output(options.output)
+        check_output(options.output, options.input)
         if options.output.suffix != ".csv":
             raise UsageError(f"--output {options.output}: a .csv is written")
-        if options.output.resolve() == options.input.resolve():
-            raise UsageError(f"--output {options.output}: is the input")
     if options.samples is not None:
         task.samples = max(2, options.samples)
     if options.seed is not None:

@@ -92,8 +92,12 @@ def _check_options(options: argparse.Namespace) -> None:
     path = options.output
     if path is None:
         return
-    check_output(path)
-    if options.format is None and path.suffix not in (".csv", ".jsonl", ".ndjson") and not path.exists():
+    check_output(path, options.input)
+    if (
+        options.format is None
+        and path.suffix not in (".csv", ".jsonl", ".ndjson")
+        and (path.is_file() or not path.exists())
+    ):
         raise UsageError(f"--output {path}: a .csv or a .jsonl is written; for another name give --format")
 
 

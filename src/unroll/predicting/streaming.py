@@ -25,7 +25,7 @@ def add_input_arguments(parser: argparse.ArgumentParser, verb: str) -> None:
     parser.add_argument(
         "--input",
         type=Path,
-        help="a file: .txt, a text a line, or .csv, .tsv, .jsonl, .parquet; default: lines of stdin",
+        help="a file: .txt, a text a line, or .csv, .tsv, .jsonl, .parquet; default, and -: lines of stdin",
     )
     parser.add_argument("--column", help="column of the texts in a table (default: text, or the only one)")
     parser.add_argument("--encoding", default="utf-8", help="of the input file (default: utf-8)")
@@ -42,14 +42,16 @@ def check_excluding(options: argparse.Namespace, *pairs: tuple[str, str]) -> Non
             raise UsageError(f"--{given} and --{other}: give one of them")
 
 
-def check_output(path: Path | None) -> None:
-    """Can this file be written? Before any work: what would fail at its end.
+def check_output(path: Path | None, *inputs: Path | None) -> None:
+    """Can this file be written, and is it none of those that are read? Before any work: what would fail at its end.
 
     Raises:
-        UserError: it cannot.
+        UserError: it cannot, or is.
     """
     if path is None:
         return
+    if any(source is not None and path.is_file() and source.exists() and path.samefile(source) for source in inputs):
+        raise UsageError(f"--output {path}: is the input; name another file")
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name a file in it")
     if not path.parent.is_dir():
@@ -79,7 +81,7 @@ def texts_of(options: argparse.Namespace) -> Iterator[str]:
 def _read(options: argparse.Namespace) -> Iterator[str]:
     if options.text is not None:
         yield from options.text
-    elif options.input is None:
+    elif options.input is None or options.input == Path("-"):
         if options.column is not None:
             raise UsageError(f"--column {options.column}: standard input has lines, not columns")
         if sys.stdin is None:

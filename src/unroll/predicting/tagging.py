@@ -53,7 +53,7 @@ def mark_stream(task: "Tagging", options: argparse.Namespace) -> None:
     check_excluding(options, ("text", "input"), ("text", "column"))
     if options.output is not None and options.format == "colour":
         raise UsageError("--format colour: is for the terminal; a file gets JSON lines: leave one of the two out")
-    check_output(options.output)
+    check_output(options.output, options.input)
     coloured = options.format == "colour" or (options.format is None and options.output is None and sys.stdout.isatty())
     typed = is_typed(options)
     found = chunks(texts_of(options), typed)

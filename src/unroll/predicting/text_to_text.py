@@ -67,7 +67,7 @@ def rewrite_stream(task: "TextToText", options: argparse.Namespace) -> None:
         raise UsageError(
             f"--nbest {options.nbest}: a beam of {options.beam} finds no more than that; make --beam larger"
         )
-    check_output(options.output)
+    check_output(options.output, options.input)
     by_name = options.output is not None and options.output.suffix in (".jsonl", ".ndjson")
     kind = options.format or ("jsonl" if by_name or options.alignment else "txt")
     if options.alignment and kind == "txt":

@@ -161,8 +161,8 @@ class Pixels(Classifier):
     def predict(self, options: argparse.Namespace) -> None:
         if options.image is None:
             raise UsageError("what is to be classified? Give --image FILE ...")
-        check_output(options.output)
         names = [name for several in options.image for name in several]
+        check_output(options.output, *map(Path, names))
         began = time.perf_counter()
         with opened_output(options.output) as file:
             writer = csv.writer(file, lineterminator="\n")
