@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import io
 import json
 import re
 from pathlib import Path
@@ -141,6 +142,19 @@ def test_predict_says_what_follows_the_last_value(shops, tmp_path):
     np.testing.assert_allclose(one, both, rtol=1e-4)
     other = door("predict.py", str(shops), "--input", f"{tmp_path}/one.csv", "--seed", "5")
     assert other.stdout != alone.stdout
+
+
+def test_times_of_a_zone_are_forecast_in_that_zone(shops, tmp_path):
+    here = pd.read_csv(sales(tmp_path / "here.csv", after=7))
+    there = here.assign(day=here["day"] + "T00:00:00+05:30")
+    there.to_csv(tmp_path / "there.csv", index=False)
+    rows = []
+    for name in ("here", "there"):
+        result = door("predict.py", str(shops), "--input", f"{tmp_path}/{name}.csv")
+        assert result.returncode == 0, result.stderr
+        rows.append(pd.read_csv(io.StringIO(result.stdout)))
+    assert "2 series, 7 steps from 2024-07-19 00:00:00+05:30 to 2024-07-25 00:00:00+05:30" in result.stderr
+    assert rows[1]["day"].tolist() == [f"{time}+05:30" for time in rows[0]["day"]]
 
 
 def test_a_forecast_is_that_of_the_model_on_the_last_window(shops, tmp_path):

@@ -9,7 +9,7 @@ import torch
 from conftest import SHARED, composed
 
 from unroll.building import build_data
-from unroll.data.time_grid import calendar_features, infer_frequency, season_length
+from unroll.data.time_grid import calendar_features, infer_frequency, parse_times, season_length
 from unroll.errors import UserError
 
 ETT = SHARED / "ett"
@@ -140,6 +140,16 @@ def test_frequencies(frequency, season, features):
     if features:
         missing = times.delete([5, 6, 20])
         assert pd.date_range(times[0], periods=40, freq=infer_frequency(missing)).equals(times)
+
+
+@pytest.mark.parametrize(
+    ("form", "frequency"), [("%d/%m/%Y %H:%M", "h"), ("%m/%d/%Y %H:%M", "h"), ("%d.%m.%Y", "D"), ("%Y-%m-%d", "D")]
+)
+@pytest.mark.parametrize("steps", [50, 260])
+def test_days_before_months_are_told_by_their_even_steps(form, frequency, steps):
+    times = pd.date_range("2024-02-01", periods=steps, freq=frequency)  # of 50 hours, or days, no first one is above 12
+    found = parse_times(times.strftime(form).tolist(), str)
+    assert found.tolist() == times.tolist()
 
 
 def test_the_same_hour_of_the_week_has_the_same_place_in_day_and_week():

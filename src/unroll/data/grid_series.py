@@ -1,5 +1,6 @@
 """A series as it was read, and the same on its regular grid."""
 
+import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ class RawSeries:
         values: (rows, columns) of float64; NaN where missing.
         place: tells where a row stands, for messages.
         sizes: rows of train, validation and test, where the source says.
+        zone: of the last row's clock, where it says; `times` are of UTC then.
     """
 
     name: str
@@ -27,6 +29,7 @@ class RawSeries:
     values: np.ndarray
     place: Callable[[int], str]
     sizes: tuple[int, int, int] | None = None
+    zone: datetime.timezone | None = None
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from unroll.data.grid_series import RawSeries
 from unroll.data.series import SeriesData
 from unroll.data.series_spec import Columns
 from unroll.data.tables import columns_of, read_rows, unit
-from unroll.data.time_grid import parse_times
+from unroll.data.time_grid import parse_times, zone_of
 from unroll.errors import UsageError, UserError
 
 _MISSING = {"", "na", "n/a", "nan", "null", "none", "-"}
@@ -105,7 +105,7 @@ def read_series(
     found = []
     for name, (times, values, numbers) in written.items():
         parsed = parse_times(times, _place(path, numbers, f", column {time}"))
-        found.append(RawSeries(name, parsed, np.array(values), _place(path, numbers)))
+        found.append(RawSeries(name, parsed, np.array(values), _place(path, numbers), zone=zone_of(times[-1])))
     return found
 
 

@@ -1,5 +1,6 @@
 """Regular times: which frequency a series has, where its rows lie, and where each step stands in the day, week and year."""
 
+import datetime
 import warnings
 from collections.abc import Callable
 
@@ -127,8 +128,19 @@ def calendar_features(times: pd.DatetimeIndex, frequency: str) -> np.ndarray:
     return np.stack(features, axis=1).astype(np.float32) if features else np.zeros((len(times), 0), np.float32)
 
 
+def zone_of(written: object) -> datetime.timezone | None:
+    """How far a time's clock stands from UTC; None of a time that does not say."""
+    try:
+        offset = pd.Timestamp(str(written)).utcoffset()
+    except ValueError:
+        return None
+    return None if offset is None else datetime.timezone(offset)
+
+
 def parse_times(written: list[object], place: Callable[[int], str]) -> pd.DatetimeIndex:
     """Times as they stand in a file. With time zones they become UTC.
+
+    Of 01/02/2024 both readings are tried: that which makes the more even steps is meant, and if they are alike January 2.
 
     Args:
         written: strings as ISO 8601 and its kin, or datetimes.
@@ -143,8 +155,14 @@ def parse_times(written: list[object], place: Callable[[int], str]) -> pd.Dateti
         warnings.simplefilter("ignore")  # of formats that differ between rows
         parsed = pd.to_datetime(pd.Series(written, dtype=object), errors="coerce", utc=True, format="ISO8601")
         if parsed.isna().any():
-            other = pd.to_datetime(pd.Series(written, dtype=object), errors="coerce", utc=True)
-            parsed = other if other.notna().sum() > parsed.notna().sum() else parsed
+            readings = [
+                parsed,
+                *(
+                    pd.to_datetime(pd.Series(written, dtype=object), errors="coerce", utc=True, dayfirst=day_first)
+                    for day_first in (False, True)
+                ),
+            ]
+            parsed = min(readings, key=lambda times: (times.isna().sum(), times.sort_values().diff().nunique()))
     unread = np.flatnonzero(parsed.isna())
     if len(unread):
         value = written[unread[0]]

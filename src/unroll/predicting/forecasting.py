@@ -91,7 +91,7 @@ def forecast_file(task: "Forecasting", options: argparse.Namespace) -> None:
                 rows += [
                     [
                         *([spec.names[number]] if column else []),
-                        times[t - spec.prediction_length],
+                        _clock(times[t - spec.prediction_length], raw[start + index]),
                         name,
                         f"{mean[t, index, target]:.6g}",
                         *([] if bands is None else (f"{value:.6g}" for value in bands[:, t])),
@@ -109,11 +109,17 @@ def forecast_file(task: "Forecasting", options: argparse.Namespace) -> None:
         draw_fans(fans, picture)
         written = f" -> {options.output}, {picture}"
     count = f"{len(found):,} series, " if column else ""
+    first, last = (_clock(found[0][1][step], raw[0]) for step in (-spec.prediction_length, -1))
     print(
-        f"{count}{spec.prediction_length} steps from {found[0][1][-spec.prediction_length]} to {found[0][1][-1]}, in "
+        f"{count}{spec.prediction_length} steps from {first} to {last}, in "
         f"{time.perf_counter() - began:.1f} s{written}",
         file=sys.stderr,
     )
+
+
+def _clock(moment: pd.Timestamp, series: RawSeries) -> pd.Timestamp:
+    """As the clock of the file shows it."""
+    return moment if series.zone is None else moment.tz_localize("UTC").tz_convert(series.zone)
 
 
 def _write(header: list[str], rows: list[list[object]], path: Path | None) -> None:
