@@ -14,14 +14,12 @@ from unroll.models.encoder_decoder import EncoderDecoder
 from unroll.state import detach
 
 ATTENTIONS = ["none", "additive", "dot", "general"]
-NO_MAP = {"mlstm", "mlstm_block"}  # whose state is a matrix: it goes from one direction to the decoder only as it is
 
 
 def network(cell="gru", *overrides: str, attention="additive", seed=0, **options) -> EncoderDecoder:
     torch.manual_seed(seed)
     short = ["model.cell.distance=3"] if "distance" in composed(f"model={cell}")["model"]["cell"] else []
-    both = [] if cell in NO_MAP else ["model.bidirectional=true"]
-    config = composed(f"model={cell}", "model.hidden_size=8", *both, *short, *overrides)
+    config = composed(f"model={cell}", "model.hidden_size=8", "model.bidirectional=true", *short, *overrides)
     made = EncoderDecoder(
         11,
         13,
@@ -222,7 +220,7 @@ def test_sizes_that_do_not_fit_are_told():
     with pytest.raises(UsageError, match=r"model\.hidden_size=7 \(or top_size\): is odd"):
         network("gru", "model.hidden_size=7")
     with pytest.raises(UsageError, match=r"take model\.bidirectional=false"):
-        network("mlstm", "model.bidirectional=true", "model.hidden_size=16")
+        network("mlstm", "model.hidden_size=16", attention="none")
     assert network("gru", encoder_hidden_size=5).encoder.output_size == 10
 
 

@@ -94,6 +94,11 @@ class EncoderDecoder(nn.Module):
                 )
             self.encoder = encoder(hidden_size=width // 2)
         self.bridge = Bridge(self.encoder, self.decoder)
+        if self.bridge.first is not None and attention == "none":
+            raise UsageError(
+                "task.attention=none: the decoder would have nothing, since the encoder's last state does not fit and that of this "
+                "cell cannot be mapped: take model.bidirectional=false and task.encoder_hidden_size=null"
+            )
         self.attention: Attention | None = None
         if attention != "none":
             self.attention = make_attention(attention, width, self.encoder.output_size)
@@ -244,13 +249,14 @@ class Bridge(nn.Module):
 
         s = tanh(B [e_forward; e_reverse] + b)
 
-    Cells whose state is not any numbers (`Cell.any_state`) have [e_forward; e_reverse] as it is.
+    Cells whose state is not any numbers (`Cell.any_state`) have [e_forward; e_reverse] as it is; where that does not fit, the
+    decoder begins with its initial state.
 
     Args:
         encoder, decoder: stacks of the same cell.
 
-    Raises:
-        UsageError: such a cell's state does not fit as it is.
+    Attributes:
+        first: makes that initial state; None where the encoder's last state is handed over.
     """
 
     def __init__(self, encoder: Recurrent, decoder: Recurrent) -> None:
@@ -259,13 +265,11 @@ class Bridge(nn.Module):
         like = torch.empty(0)
         given, wanted = flatten(self._joined(encoder.initial_state(1, like))), flatten(decoder.initial_state(1, like))
         self.maps = nn.ModuleList()
+        self.first: Callable[[int, Tensor], State] | None = None
         if decoder.any_state:
             self.maps.extend(nn.Linear(one.shape[-1], two.shape[-1]) for one, two in zip(given, wanted, strict=True))
         elif any(one.shape != two.shape for one, two in zip(given, wanted, strict=True)):
-            raise UsageError(
-                "the encoder's last state does not fit the decoder, and that of this cell cannot be mapped: take "
-                "model.bidirectional=false and task.encoder_hidden_size=null"
-            )
+            self.first = decoder.initial_state
 
     def _joined(self, final: State) -> State:
         """Of each layer, the states of its directions side by side."""
@@ -276,6 +280,9 @@ class Bridge(nn.Module):
 
     def forward(self, final: State) -> State:
         """final: the encoder's last state -> the decoder's first."""
+        if self.first is not None:
+            some = flatten(final)[0]
+            return self.first(len(some), some)
         joined = self._joined(final)
         if not len(self.maps):
             return joined

@@ -113,11 +113,17 @@ class TextToText(Task):
         """What was written beside what should have been, with its scores."""
 
     def begin(self, data: Data) -> list[str]:
+        told = []
         if self.truncation.horizon is not None and self.model.encoder_horizon is None:
-            return [
+            told.append(
                 "note: a bidirectional encoder reads each text as a whole: the truncation applies to the decoder only"
-            ]
-        return []
+            )
+        if self.model.bridge.first is not None:
+            told.append(
+                "note: the encoder's last state does not fit the decoder, and of this cell it cannot be mapped: the decoder "
+                "begins with an empty one, and has the attention; model.bidirectional=false hands it over"
+            )
+        return told
 
     def loss(self, batch: PairBatch, state: State | None) -> Loss:
         memory, first = self.model.encode(batch.source, batch.lengths)
