@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import SMALL, composed, door
+from conftest import SMALL, composed, door, resume
 
 from unroll.composing import groups
 from unroll.errors import UserError
@@ -122,6 +122,33 @@ def test_init_from_starts_from_anothers_weights(finished, tmp_path):
     run(folder)
     ours, theirs = (json.loads((path / "summary.json").read_text())["metrics"] for path in (folder, finished))
     assert ours["test/loss"] == pytest.approx(theirs["test/loss"], rel=1e-9)
+
+
+def test_another_text_is_read_with_the_vocabulary_of_the_run_that_is_begun_from(finished, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("the same letters, and \u0416 \u042f. " * 400)
+    own = ["data=text_files", f"data.path={text}", f"data.cache_dir={tmp_path}/cache"]
+    for name in ("alone", "run"):  # where the text has been encoded with a vocabulary of its own, and where not
+        begun_from = [] if name == "alone" else [f"init_from={finished}"]
+        composed(*SMALL, *own, "trainer.max_steps=3", *begun_from, folder=tmp_path / name)
+        run(tmp_path / name)
+    folders = (tmp_path / "alone", tmp_path / "run", finished)
+    alone, ours, theirs = ((folder / "vocabulary.json").read_text() for folder in folders)
+    assert ours == theirs != alone
+    assert (
+        " characters of train are not in the vocabulary: unknown to the model" in (folders[1] / "train.log").read_text()
+    )
+    resume(tmp_path / "run", "trainer.max_steps=4")
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert summary["steps"] == 4
+    result = door("evaluate.py", str(tmp_path / "run"))
+    assert result.returncode == 0, result.stderr
+    assert f"{summary['metrics']['test/loss']:.4f}" in result.stdout
+    composed(*SMALL, *own, "data.unit=bytes", f"init_from={finished}", folder=tmp_path / "bytes")
+    with pytest.raises(
+        UserError, match=r"data\.unit=bytes: the run was trained on characters; take data\.unit=characters"
+    ):
+        run(tmp_path / "bytes")
 
 
 def test_a_run_of_another_version_is_told(finished, tmp_path):

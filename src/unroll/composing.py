@@ -4,6 +4,7 @@ import itertools
 import os
 import re
 import shlex
+import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,7 +22,15 @@ from unroll.errors import UsageError, UserError, did_you_mean
 from unroll.runs import BUDGET_KEYS, CONFIG, await_config, discard, is_locked, later_process, locked, read_config
 from unroll.writing import written_whole
 
-CONF = Path(__file__).parents[2] / "conf"
+CONF = next(
+    (
+        conf
+        for root in (Path(__file__).parents[2], Path(sys.argv[0]).resolve().parent)
+        if (conf := root / "conf").is_dir()
+    ),
+    Path("conf"),
+)
+"""Beside the source; where that was installed without (`pip install .`), beside the door."""
 
 _DEVICE_KEYS = ("accelerator", "devices", "num_nodes", "strategy")
 

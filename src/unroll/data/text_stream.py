@@ -3,6 +3,7 @@
 import hashlib
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -150,6 +151,7 @@ class TextStream(Data):
         self.cache_dir = Path(cache_dir)
         self.eval_lanes = eval_lanes
         self.eval_window = eval_window
+        self._given: Vocabulary | WordVocabulary | None = None
         self._seed = torch.initial_seed() % 2**31  # the run's, the same in every process
 
     @abstractmethod
@@ -165,6 +167,10 @@ class TextStream(Data):
                 digest.update(chunk.encode("utf-8", "surrogatepass") if isinstance(chunk, str) else chunk)
         return digest.hexdigest()
 
+    @cached_property
+    def _fingerprint(self) -> str:
+        return self.fingerprint()
+
     @staticmethod
     def load_spec(folder: Path) -> Vocabulary | WordVocabulary:
         return load_vocabulary(folder / "vocabulary.json")
@@ -178,14 +184,11 @@ class TextStream(Data):
         (folder / "fingerprint").write_text(self._fingerprint)
 
     def adopt(self, spec: Vocabulary | WordVocabulary) -> None:
-        if self.spec != spec:
-            raise UserError(
-                f"{self.source}: the vocabulary of this data is not the one that the run was trained with: has the text "
-                "changed since, or, for python_docs, is this another version of Python?"
-            )
+        if spec.unit != self.unit:
+            raise UsageError(f"data.unit={self.unit}: the run was trained on {spec.unit}; take data.unit={spec.unit}")
+        self._given = spec
 
     def is_unchanged(self, folder: Path) -> bool:
-        self._store()
         return self.stored_fingerprint(folder) == self._fingerprint
 
     def prepare_data(self) -> None:
@@ -193,9 +196,13 @@ class TextStream(Data):
 
     def _store(self) -> TokenStore:
         if not hasattr(self, "_opened"):
-            self._fingerprint = self.fingerprint()
+            settings, fit, given = self._settings, self._fit, self._given
+            if given is not None:
+                known = TokenStore.known(self.cache_dir, self._fingerprint, settings)
+                if known is None or known.vocabulary != given:  # which may be another text's
+                    settings, fit = f"given {given.identity}", lambda chunks: given
             self._opened = TokenStore.open(
-                self.cache_dir, self._fingerprint, self.texts, SPLITS, self._fit, self._settings, say=print
+                self.cache_dir, self._fingerprint, self.texts, SPLITS, fit, settings, say=print
             )
             for split in SPLITS:
                 self._check_length(split)

@@ -51,6 +51,16 @@ class TokenStore:
         return np.load(self._folder / f"{split}.npy", mmap_mode="r")
 
     @classmethod
+    def known(cls, cache: Path, fingerprint: str, settings: str) -> "TokenStore | None":
+        """The store of a corpus, if there is one; see `open`."""
+        folder = cls._folder_of(cache, fingerprint, settings)
+        return cls(folder) if folder.is_dir() else None
+
+    @staticmethod
+    def _folder_of(cache: Path, fingerprint: str, settings: str) -> Path:
+        return cache / hashlib.sha256(f"{_FORMAT} {settings} {fingerprint}".encode()).hexdigest()[:24]
+
+    @classmethod
     def open(
         cls,
         cache: Path,
@@ -72,7 +82,7 @@ class TokenStore:
             settings: another one whenever `fit` would make another vocabulary of the same text.
             say: is told when encoding begins.
         """
-        folder = cache / hashlib.sha256(f"{_FORMAT} {settings} {fingerprint}".encode()).hexdigest()[:24]
+        folder = cls._folder_of(cache, fingerprint, settings)
         if not folder.is_dir():
             cache.mkdir(parents=True, exist_ok=True)
             with _alone(folder.with_name(f"unfinished-{folder.name}")) as unfinished:

@@ -96,8 +96,8 @@ class EncoderDecoder(nn.Module):
         self.bridge = Bridge(self.encoder, self.decoder)
         if self.bridge.first is not None and attention == "none":
             raise UsageError(
-                "task.attention=none: the decoder would have nothing, since the encoder's last state does not fit and that of this "
-                "cell cannot be mapped: take model.bidirectional=false and task.encoder_hidden_size=null"
+                "task.attention=none: the decoder would have nothing: the encoder's last state does not fit, and that of "
+                "this cell cannot be mapped; take model.bidirectional=false and task.encoder_hidden_size=null"
             )
         self.attention: Attention | None = None
         if attention != "none":
