@@ -39,7 +39,7 @@ def comparison_table(runs: Sequence[Run]) -> Table:
             value = "nan" if {"finished", "pruned"} & set(states) else told
         named = ", ".join(run.name for run in row.runs[:4]) + (", ..." if len(row.runs) > 4 else "")
         table.add_row(
-            *(row.settings.values() if apart else [row.title or row.runs[0].name]),
+            *(row.settings.values() if apart else [row.title or _called(row.runs)]),
             value,
             _whole(row.average("parameters")),
             _whole(row.average("throughput", "value")),
@@ -48,6 +48,12 @@ def comparison_table(runs: Sequence[Run]) -> Table:
             style="bold" if row is rows[0] and row.values and len(rows) > 1 else None,
         )
     return table
+
+
+def _called(runs: Sequence[Run]) -> str:
+    """What no choice tells from others: a run's name, or what several of different seeds have in common."""
+    choices = runs[0].config["choices"]
+    return runs[0].name if len(runs) == 1 else f"{choices['task']} · {choices['data']} · {choices['model']}"
 
 
 def _whole(value: float) -> str:
