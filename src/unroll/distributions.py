@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import NegativeBinomial as TorchNegativeBinomial
 from torch.distributions import Normal
-from torch.distributions import StudentT as TorchStudentT
 
 from unroll.noise import uniform
 
@@ -97,7 +96,10 @@ class StudentT(Output):
         return 2 + F.softplus(nu) + _SMALLEST, loc + scale * mu, scale * (F.softplus(sigma) + _SMALLEST)
 
     def loss(self, parameters: tuple[Tensor, ...], y: Tensor) -> Tensor:
-        return -TorchStudentT(parameters[0], parameters[1], parameters[2], validate_args=False).log_prob(y)
+        # torch's own makes a chi-squared distribution with it, whose check waits for the device.
+        nu, mu, sigma = parameters
+        constant = torch.lgamma(nu / 2) - torch.lgamma((nu + 1) / 2) + 0.5 * torch.log(math.pi * nu) + torch.log(sigma)
+        return constant + (nu + 1) / 2 * torch.log1p(((y - mu) / sigma) ** 2 / nu)
 
     def mean(self, parameters: tuple[Tensor, ...]) -> Tensor:
         return parameters[1]

@@ -20,6 +20,7 @@ class PairBatch(NamedTuple):
         target: (target time, batch) of int64, each ended by `END`; `PAD` past that.
         references: the target texts as they were written; empty in training.
         rows: (batch,) of int64: which of its split's pairs each is.
+        within: (token_count,) of int64: where the target, flattened, has a token.
         token_count: of the targets, without the padding.
         share: the weight of this process's mean in that over all processes.
         begins: whether it starts from the initial state: sentences always do.
@@ -30,9 +31,15 @@ class PairBatch(NamedTuple):
     target: Tensor
     references: tuple[str, ...]
     rows: Tensor
+    within: Tensor
     token_count: int
     share: float
     begins: bool = True
+
+    def flat(self, steps: Tensor) -> Tensor:
+        """(target time, batch, ...) -> (token_count, ...), without the padding. Where that lies was found before the batch
+        came to its device, which is not waited for."""
+        return steps.flatten(0, 1).index_select(0, self.within)
 
 
 class PairBatches(Batches):
@@ -97,6 +104,7 @@ class PairBatches(Batches):
             target,
             () if self.references is None else tuple(self.references[row] for row in rows),
             torch.from_numpy(rows),
+            torch.nonzero(target.flatten() != PAD).squeeze(1),
             count,
             count * self.world_size / int(self._target_lengths[whole].sum()),
         )

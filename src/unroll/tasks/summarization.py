@@ -11,7 +11,6 @@ from unroll.data.base import Data
 from unroll.data.parallel_batches import PairBatch, begun
 from unroll.data.parallel_spec import ParallelTextSpec
 from unroll.data.parallel_text import ParallelText
-from unroll.data.tokenizing import PAD
 from unroll.errors import UsageError
 from unroll.insight.summaries import Summaries, lead
 from unroll.models.pointer_generator import PointerGenerator
@@ -112,14 +111,13 @@ class Summarization(TextToText):
 
     def _cost(self, batch: PairBatch, first: State, memory: State) -> Tensor:
         found = self.model.steps(begun(batch.target), first, memory)
-        within = batch.target != PAD
-        source = memory[-1][None].expand_as(found.a)[within]
+        source = batch.flat(memory[-1][None].expand_as(found.a))
         log_p = self.model.log_probability(
-            found.o[within], found.a[within], found.g[within], source, batch.target[within]
+            batch.flat(found.o), batch.flat(found.a), batch.flat(found.g), source, batch.flat(batch.target)
         )
         cost = -log_p.mean()
         if self.training and self.coverage_weight:
-            cost = cost + self.coverage_weight * found.repeated[within].mean()
+            cost = cost + self.coverage_weight * batch.flat(found.repeated).mean()
         return cost
 
     def _logits(self, batch: PairBatch) -> Tensor:

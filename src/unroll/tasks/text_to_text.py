@@ -135,9 +135,8 @@ class TextToText(Task):
     def _cost(self, batch: PairBatch, first: State, memory: State) -> Tensor:
         """The mean cross-entropy of a batch's targets, of what `encode` returned."""
         o, _ = self.model.decode(begun(batch.target), first, memory)
-        within = batch.target != PAD
         smoothing = self.label_smoothing if self.training else 0.0
-        return self.model.cross_entropy(o[within], batch.target[within], smoothing)
+        return self.model.cross_entropy(batch.flat(o), batch.flat(batch.target), smoothing)
 
     def _logits(self, batch: PairBatch) -> Tensor:
         """(time, batch, vocab_size): log-probabilities of each next token, up to a constant."""

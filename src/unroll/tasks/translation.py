@@ -11,7 +11,6 @@ from torch.optim import Optimizer
 from unroll.attention import Score
 from unroll.data.parallel_batches import PairBatch, begun
 from unroll.data.parallel_spec import ParallelTextSpec
-from unroll.data.tokenizing import PAD
 from unroll.errors import UsageError
 from unroll.insight.translations import Translations
 from unroll.models.encoder_decoder import EncoderDecoder, Tie
@@ -115,8 +114,7 @@ class Translation(TextToText):
         if not self.training or truth == 1:
             return super()._cost(batch, first, memory)
         o = self.model.decode_sampled(begun(batch.target), first, memory, truth, self.sampling_feed)
-        within = batch.target != PAD
-        return self.model.cross_entropy(o[within], batch.target[within], self.label_smoothing)
+        return self.model.cross_entropy(batch.flat(o), batch.flat(batch.target), self.label_smoothing)
 
     @property
     def truth(self) -> float:
