@@ -230,6 +230,10 @@ def test_resume_changes_only_what_it_may(finished):
     result = door("train.py", f"resume={finished}", "model.hidden_size=3")
     assert result.returncode == 2
     assert "model.hidden_size belongs to the run and cannot be changed" in result.stderr
+    result = door("train.py", f"resume={finished}/checkpoints/last.ckpt")
+    assert (
+        result.stderr == f"error: {finished}/checkpoints/last.ckpt: is a file of the run {finished}: give that folder\n"
+    )
 
 
 def small_run(tmp_path: Path, *overrides: str) -> Path:

@@ -42,6 +42,8 @@ def read_config(folder: Path) -> dict[str, Any]:
 
     path = folder / CONFIG
     if not path.is_file():
+        if folder.is_file() and (run := folder.resolve().parent.parent / CONFIG).is_file():
+            raise UserError(f"{folder}: is a file of the run {run.parent}: give that folder")
         what = f"there is no {CONFIG} in it" if folder.is_dir() else "there is no such folder"
         raise UserError(f"{folder}: is not a run's folder ({what}); runs lie in outputs/DATE/TIME_task_model")
     _check_links(folder)
