@@ -107,7 +107,7 @@ def _run(config: dict[str, Any], folder: Path) -> None:
         if not resumed:
             data.save_spec(folder)
         log_to(folder / "train.log")
-    title = f"{_title(config)}: {parameters(task):,} parameters, {_paths(task, trainer)} path over time"
+    title = f"{_title(config)}: {parameters(task):,} parameters, {_paths(config, task, trainer)} path over time"
     for line in [title, f"settings: {settings}", *described]:
         log.info(line)
     last = checkpoint_path(folder, "last") if resumed else None
@@ -228,8 +228,8 @@ def _title(config: dict[str, Any]) -> str:
     return f"{choices['task']} · {choices['data']} · {choices['model']} · {choices['truncation']}"
 
 
-def _paths(task: Task, trainer: lightning.Trainer) -> str:
-    like = torch.empty(0, device=trainer.strategy.root_device)
+def _paths(config: dict[str, Any], task: Task, trainer: lightning.Trainer) -> str:
+    like = torch.empty(0, config["data"].get("batch_size", 64), 0, device=trainer.strategy.root_device)
     lengths = like if task.ragged else None
     stacks = [module for module in task.modules() if isinstance(module, Recurrent)]
     return " and ".join(dict.fromkeys(stack.path(like, lengths) for stack in stacks))
