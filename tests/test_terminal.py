@@ -96,6 +96,7 @@ def test_names_of_files_that_are_no_text_stand_in_a_table(tmp_path):
         ("data.path='n\u00f6tes'", "data.path='n\u00f6tes'"),
         ("data.path=a,\u00f6", "data.path=a,\u00f6"),  # a sweep
         ("--help", "--help"),
+        ("--config-dir=\u00f6", "--config-dir=\u00f6"),
     ],
 )
 def test_paths_of_any_letters_are_read(argument, expected):

@@ -87,7 +87,7 @@ def readable(arguments: list[str]) -> list[str]:
 
 def _in_quotes(argument: str) -> str:
     key, equals, value = argument.partition("=")
-    if not equals or value.isascii() or re.search(r"""[,'"\[\]{}()]""", value):
+    if not equals or key.startswith("-") or value.isascii() or re.search(r"""[,'"\[\]{}()]""", value):
         return argument
     return f"{key}='{value}'"
 
@@ -215,6 +215,7 @@ def write_config_anew(
     Returns:
         The folder.
     """
+    name = folder.name
     for number in itertools.count(2):
         try:
             write_config(config, folder, choices, overrides)
@@ -222,7 +223,7 @@ def write_config_anew(
         except UserError:
             if not (folder / CONFIG).exists() and not is_locked(folder):
                 raise
-        folder = folder.with_name(f"{folder.name.removesuffix(f'_{number - 1}')}_{number}")
+        folder = folder.with_name(f"{name}_{number}")
         folder.mkdir(exist_ok=True)
     return folder
 
