@@ -12,12 +12,13 @@ instead. The sides take turns.
 import argparse
 import csv
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from one_core import hold_to_one_core
 
 ROOT = Path(__file__).parents[1]
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -28,12 +29,7 @@ parser.add_argument("--steps", type=int, default=40, help="of training that are 
 parser.add_argument("--core", type=int, help="the core that all is held to (default: the first)")
 options = parser.parse_args()
 
-if os.environ.get("OMP_NUM_THREADS") != "1":  # before torch is loaded
-    os.environ["OMP_NUM_THREADS"] = "1"
-    os.execv(sys.executable, [sys.executable, *sys.argv])
-if hasattr(os, "sched_setaffinity"):
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {cores[0] if options.core is None else options.core})  # the children are held to it too
+hold_to_one_core(options.core)
 
 import torch  # noqa: E402
 from tables import write_peer  # noqa: E402

@@ -10,12 +10,13 @@ Our learning rate and number of steps were chosen among eight settings on the la
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from one_core import hold_to_one_core
 
 LENGTH = 40
 
@@ -28,13 +29,7 @@ parser.add_argument("--seeds", type=int, default=3)
 parser.add_argument("--epochs", type=int, default=5)
 options = parser.parse_args()
 
-if os.environ.get("OMP_NUM_THREADS") != "1":  # before torch is loaded
-    os.environ.update(
-        OMP_NUM_THREADS="1", XLA_FLAGS="--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
-    )
-    os.execv(sys.executable, [sys.executable, *sys.argv])
-if hasattr(os, "sched_setaffinity"):
-    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[0]})  # the peer, our child, is held to it too
+hold_to_one_core(XLA_FLAGS="--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 
 import lightning  # noqa: E402
 import numpy as np  # noqa: E402

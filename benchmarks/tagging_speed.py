@@ -19,7 +19,6 @@ The sides take turns, and in who is first too.
 import argparse
 import csv
 import json
-import os
 import shutil
 import statistics
 import subprocess
@@ -27,6 +26,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from one_core import hold_to_one_core
 
 ROOT = Path(__file__).parents[1]
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -38,12 +39,7 @@ parser.add_argument("--target", type=float, default=0.1, help="F1 of validation 
 parser.add_argument("--core", type=int, help="the core that all is held to (default: the first)")
 options = parser.parse_args()
 
-if os.environ.get("OMP_NUM_THREADS") != "1":  # before torch is loaded
-    os.environ["OMP_NUM_THREADS"] = "1"
-    os.execv(sys.executable, [sys.executable, *sys.argv])
-if hasattr(os, "sched_setaffinity"):
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {cores[0] if options.core is None else options.core})  # the children are held to it too
+hold_to_one_core(options.core)
 peer = shutil.which(options.flair_python)
 if peer is None or subprocess.run([peer, "-c", "import flair"], capture_output=True).returncode:
     print(f"skipped: {options.flair_python} has no flair")

@@ -11,13 +11,14 @@ the end.
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from one_core import hold_to_one_core
 
 ROOT = Path(__file__).parents[1]
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -30,11 +31,7 @@ parser.add_argument("--seconds", type=int, default=150, help="of training, a sid
 parser.add_argument("--sentences", type=int, default=500, help="of the test split that are translated")
 options = parser.parse_args()
 
-if os.environ.get("OMP_NUM_THREADS") != "1":  # before torch is loaded
-    os.environ["OMP_NUM_THREADS"] = "1"
-    os.execv(sys.executable, [sys.executable, *sys.argv])
-if hasattr(os, "sched_setaffinity"):
-    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[0]})  # the children are held to it too
+hold_to_one_core()
 
 from hydra import compose, initialize_config_dir  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
