@@ -47,7 +47,7 @@ def not_finite(module: nn.Module, what: str, update: int, batch: Any, kept: int 
         name = max(weights, key=lambda name: float(weights[name].abs().max()))
         parts.append(f"the largest weight is {float(weights[name].abs().max()):.3g}, in {name}")
         parts.append(_largest_state(module, batch))
-    if broken_gradients:
+    if broken_gradients and broken_gradients != broken:
         parts.append(f"the gradient of {_some(broken_gradients)} not finite")
     goes_on = "lower optimizer.lr, or set trainer.gradient_clip_val"
     if kept is not None:
