@@ -59,6 +59,8 @@ def wandb_logger(
     chosen = _mode(mode, timeout)
     # What is to be sent with tables and artifacts waits beside the run, too, not in somebody's home.
     os.environ.setdefault("WANDB_DATA_DIR", str(folder.absolute() / "wandb"))
+    # Without a home, as in a container, its process writes its own log to the terminal.
+    os.environ.setdefault("HOME", os.path.expanduser("~"))
     config = {**config, "overrides": read_overrides(folder)}
     for attempt in dict.fromkeys((chosen, "offline")):
         try:
