@@ -38,8 +38,9 @@ def test_what_is_heard_is_saved_and_told(tmp_path, number):
     run = Run(tmp_path / "run")
     run.wait_for("training", 25)
     assert run.end(number)[1] == EXIT_CODES[number] == 128 + number
-    *_, heard, told = [line for line in (tmp_path / "run.log").read_text().splitlines() if line]
-    assert heard == f"{signal.Signals(number).name}: ends after this update, or validation; again: at once"
+    *before, told = [line for line in (tmp_path / "run.log").read_text().splitlines() if line]
+    # Not always the last: where it is heard while validating, what that found comes behind it.
+    assert f"{signal.Signals(number).name}: ends after this update, or validation; again: at once" in before[-2:]
     step = read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")["global_step"]
     assert step >= 24
     saved = f"error: interrupted after step {step}, which is saved; `python train.py resume={tmp_path}/run` goes on"
