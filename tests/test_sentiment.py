@@ -150,6 +150,7 @@ def test_every_way_in_and_out_gives_the_same_answers_in_order(finished, tmp_path
     assert task.classify(["[PAD]"])[0].unknown
     given = predict(finished, given="\r\n".join(texts) + "\r\n")
     assert given.returncode == 0, given.stderr
+    assert predict(finished, "--input", "-", given="\r\n".join(texts) + "\r\n").stdout == given.stdout
     assert "warning: 3 of 6 texts have no word that the model knows" in given.stderr
     assert re.search(r"6 texts in \d+\.\d s, [\d,]+ texts/s", given.stderr)
     rows = list(csv.DictReader(io.StringIO(given.stdout)))

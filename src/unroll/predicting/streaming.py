@@ -60,7 +60,8 @@ def check_output(path: Path | None, *inputs: Path | None) -> None:
 
 def is_typed(options: argparse.Namespace) -> bool:
     """Do the texts come from a person at a terminal?"""
-    return options.text is None and options.input is None and sys.stdin is not None and sys.stdin.isatty()
+    from_stdin = options.text is None and options.input in (None, Path("-"))
+    return from_stdin and sys.stdin is not None and sys.stdin.isatty()
 
 
 def texts_of(options: argparse.Namespace) -> Iterator[str]:
@@ -81,7 +82,7 @@ def texts_of(options: argparse.Namespace) -> Iterator[str]:
 def _read(options: argparse.Namespace) -> Iterator[str]:
     if options.text is not None:
         yield from options.text
-    elif options.input is None or options.input == Path("-"):
+    elif options.input in (None, Path("-")):
         if options.column is not None:
             raise UsageError(f"--column {options.column}: standard input has lines, not columns")
         if sys.stdin is None:

@@ -111,7 +111,7 @@ class Summarization(TextToText):
 
     def _cost(self, batch: PairBatch, first: State, memory: State) -> Tensor:
         found = self.model.steps(begun(batch.target), first, memory)
-        source = batch.flat(memory[-1][None].expand_as(found.a))
+        source = memory[-1].index_select(0, batch.within % len(memory[-1]))  # of each word's own text
         log_p = self.model.log_probability(
             batch.flat(found.o), batch.flat(found.a), batch.flat(found.g), source, batch.flat(batch.target)
         )
