@@ -19,6 +19,7 @@ class GriffinBlock(Block):
         y_t = v_t + MLP(norm(v_t))
 
     The paper's cell is the RG-LRU, whose gates are block-diagonal there and full here; any other may take its place.
+    RecurrentGemma, its authors' language model, adds biases to the matrices, which the paper does not have.
 
     Args:
         input_size, hidden_size: see `Block`.

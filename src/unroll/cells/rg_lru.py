@@ -8,6 +8,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from unroll.cells.linear import LinearCell
+from unroll.errors import UsageError
 
 _C = 8.0
 _Decay = Annotated[float, Field(gt=0, lt=1)]
@@ -16,7 +17,7 @@ _Decay = Annotated[float, Field(gt=0, lt=1)]
 class RGLRU(LinearCell):
     """The state is h, (batch, hidden_size).
 
-        u_t = V x_t                                           the block's input projection
+        u_t = V x_t                                           an input projection; x_t itself where there is none
         r_t = sigmoid(W_a u_t + b_a)                          recurrence gate
         i_t = sigmoid(W_x u_t + b_x)                          input gate
         log a_t = -c softplus(Lambda) * r_t,  c = 8
@@ -24,14 +25,21 @@ class RGLRU(LinearCell):
 
     Args:
         input_size, hidden_size: see `Cell`.
+        input_projection: whether there is a V. Without one input_size is hidden_size, as in the paper, whose block projects.
         decay: [lowest, highest]: a^c of the units starts evenly spread between them (the paper: 0.9 to 0.999).
     """
 
     def __init__(
-        self, input_size: PositiveInt, hidden_size: PositiveInt, decay: tuple[_Decay, _Decay] = (0.9, 0.999)
+        self, input_size: PositiveInt, hidden_size: PositiveInt, input_projection: bool, decay: tuple[_Decay, _Decay]
     ) -> None:
         super().__init__(input_size, hidden_size)
-        self.V = nn.Parameter(nn.init.xavier_uniform_(torch.empty(hidden_size, input_size)))
+        if not input_projection and input_size != hidden_size:
+            raise UsageError(
+                f"model.cell.input_projection=false needs as many inputs as units, not {input_size} and {hidden_size}"
+            )
+        self.V = (
+            nn.Parameter(nn.init.xavier_uniform_(torch.empty(hidden_size, input_size))) if input_projection else None
+        )
         self.W = nn.Parameter(torch.empty(2 * hidden_size, hidden_size))
         for block in self.W.data.chunk(2):
             nn.init.xavier_uniform_(block)
@@ -41,7 +49,7 @@ class RGLRU(LinearCell):
         self.Lambda = nn.Parameter(softplus.expm1().log())
 
     def project(self, x: Tensor) -> Tensor:
-        u = F.linear(x, self.V)
+        u = x if self.V is None else F.linear(x, self.V)
         return torch.cat([F.linear(u, self.W, self.b), u], dim=-1)
 
     def coefficients(self, px: Tensor) -> tuple[Tensor, Tensor]:
