@@ -117,7 +117,7 @@ def test_two_runs_are_told_apart_key_by_key(sweep):
     result = door("compare.py", str(sweep / "0"), str(sweep / "5"))
     assert result.returncode == 0, result.stderr
     one, two = read_runs([sweep / "0", sweep / "5"])
-    found = {key: (ours, theirs) for key, ours, theirs in differences(one, two)}
+    found = {key: (ours, theirs) for key, ours, theirs in differences(one.config, two.config)}
     assert found["seed"] == ("1", "2")
     assert found["choices.model"] == ("rnn", "gru")
     assert set(found) >= {"model.cell._target_", "choices.model", "seed"}

@@ -10,7 +10,7 @@ import yaml
 from conftest import SMALL, composed, door, resume
 
 from unroll.composing import groups
-from unroll.errors import UserError
+from unroll.errors import UsageError, UserError
 from unroll.job import run
 
 
@@ -122,6 +122,16 @@ def test_init_from_starts_from_anothers_weights(finished, tmp_path):
     run(folder)
     ours, theirs = (json.loads((path / "summary.json").read_text())["metrics"] for path in (folder, finished))
     assert ours["test/loss"] == pytest.approx(theirs["test/loss"], rel=1e-9)
+
+
+def test_weights_of_another_model_are_told_by_its_settings(finished, tmp_path):
+    composed(*SMALL, "model=gru", "model.hidden_size=9", f"init_from={finished}", folder=tmp_path / "run")
+    with pytest.raises(UsageError) as caught:
+        run(tmp_path / "run")
+    told = str(caught.value)
+    assert told.startswith(f"init_from={finished}: its weights do not fit this model: model.")
+    assert re.search(r"model\.hidden_size is \d+, and 9 here", told)
+    assert "model.cell._target_ is unroll.cells.lstm.LSTM, and unroll.cells.gru.GRU here" in told
 
 
 def test_another_text_is_read_with_the_vocabulary_of_the_run_that_is_begun_from(finished, tmp_path):

@@ -31,6 +31,7 @@ from lightning.pytorch.loggers import WandbLogger
 
 from unroll.building import build_data, build_task, check, load_spec
 from unroll.checkpoint import read_checkpoint
+from unroll.comparison.rows import differences
 from unroll.console import log, log_to, quiet
 from unroll.data.base import Data
 from unroll.errors import Stopped, UsageError, UserError, did_you_mean, door, one_line
@@ -44,6 +45,9 @@ from unroll.tasks.base import Task
 from unroll.trainer import build_loggers, build_trainer, check_optimizer, rank
 from unroll.training_log import TrainingLog
 from unroll.trust import check_trusted
+
+
+_TOLD = 3  # settings in which two models differ
 
 
 class Interrupted(UserError):
@@ -166,8 +170,7 @@ def _build(
     task = build_task(config, data.spec)
     told = data.describe()
     if source is not None:
-        path = checkpoint_path(source, "best")
-        load_weights(task, read_checkpoint(path), path)
+        _take_weights(task, source, config)
     elif not resumed:
         told += task.begin(data)
     trainer, training_log = build_trainer(config, folder)
@@ -216,6 +219,22 @@ def _spec_of(source: Path, config: dict[str, Any]) -> Any:
         raise UsageError(f"init_from={source}: is a run of another task; its weights do not fit this one")
     check_trusted(theirs["data"], [config["trust"]] if config["trust"] else [], str(source / CONFIG), "data")
     return load_spec(theirs, source)
+
+
+def _take_weights(task: Task, source: Path, config: dict[str, Any]) -> None:
+    """Begin from a run's best weights."""
+    path = checkpoint_path(source, "best")
+    try:
+        load_weights(task, read_checkpoint(path), path)
+    except UserError:
+        differing = [
+            f"{key} is {theirs or 'not there'}, and {ours or 'not there'} here"
+            for key, theirs, ours in differences(read_config(source)["model"], config["model"])
+        ]
+        if not differing:
+            raise
+        told = "; ".join(f"model.{line}" for line in differing[:_TOLD])
+        raise UsageError(f"init_from={source}: its weights do not fit this model: {told}") from None
 
 
 def _is_finished(checkpoint: dict[str, Any], config: dict[str, Any], folder: Path) -> bool:

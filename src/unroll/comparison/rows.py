@@ -87,9 +87,9 @@ def of_each_task(runs: Iterable[Run]) -> dict[str, list[Run]]:
     return found
 
 
-def differences(one: Run, two: Run) -> list[tuple[str, str, str]]:
+def differences(one: dict[str, Any], two: dict[str, Any]) -> list[tuple[str, str, str]]:
     """What two configs do not have alike: key, and the value of each; empty where one has no such key."""
-    ours, theirs = (dict(flat_config(run.config)) for run in (one, two))
+    ours, theirs = dict(flat_config(one)), dict(flat_config(two))
     return [
         (key, ours.get(key, ""), theirs.get(key, ""))
         for key in dict.fromkeys([*ours, *theirs])

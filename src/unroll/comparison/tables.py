@@ -106,7 +106,7 @@ def pair_tables(one: Run, two: Run) -> list[Table]:
         table.add_column("")
         for run in (one, two):
             table.add_column(run.name, overflow="fold", justify="right" if table is results else "left")
-    for key, ours, theirs in differences(one, two):
+    for key, ours, theirs in differences(one.config, two.config):
         if key != "choices.sweep":
             configs.add_row(key, ours, theirs)
     summaries: list[dict[str, Any]] = [run.summary or {"metrics": {}} for run in (one, two)]
