@@ -39,8 +39,10 @@ def main() -> None:
     options = parser.parse_args()
 
     from unroll.exporting import export_step, export_weights  # after --help: it takes seconds to load
+    from unroll.predicting.streaming import check_output
     from unroll.runs import load
 
+    check_output(options.output)
     task = load(options.run, options.checkpoint, options.trust)
     path = options.output or options.run / "export" / f"{Path(options.checkpoint).stem}.{options.format}"
     if options.format == "onnx":

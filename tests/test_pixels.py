@@ -119,6 +119,15 @@ def test_a_file_that_is_taken_for_a_split_is_told(tmp_path):
         data.prepare_data()
 
 
+@pytest.mark.parametrize("place", [".", "cat"])
+def test_pictures_without_two_classes_are_told(place, tmp_path):
+    (tmp_path / place).mkdir(exist_ok=True)
+    Image.new("L", (4, 4), 9).save(tmp_path / place / "1.png")
+    data = build_data(composed("task=pixels", "data=picture_folders", f"data.path={tmp_path}", "data.size=4"))
+    with pytest.raises(UserError, match="must lie in two folders or more, one for each class"):
+        data.prepare_data()
+
+
 def test_classes_that_are_not_public_are_left_out(tmp_path):
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b"])})
     for split, labels in (("train", [0, 1] * 20), ("test", [-1, -1])):

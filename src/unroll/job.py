@@ -46,7 +46,6 @@ from unroll.trainer import build_loggers, build_trainer, check_optimizer, rank
 from unroll.training_log import TrainingLog
 from unroll.trust import check_trusted
 
-
 _TOLD = 3  # settings in which two models differ
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from unroll.errors import UsageError, UserError
+from unroll.errors import UsageError, UserError, did_you_mean
 
 if TYPE_CHECKING:
     from unroll.tasks.base import Task
@@ -268,7 +268,7 @@ def changed(config: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
     """A run's config with other settings of its task.
 
     Raises:
-        UsageError: one is not of the form task.KEY=VALUE.
+        UsageError: one is not of the form task.KEY=VALUE, or the task has no such KEY.
     """
     from omegaconf import OmegaConf
     from yaml import YAMLError
@@ -278,6 +278,9 @@ def changed(config: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
         name = key.removeprefix("task.")
         if not equals or name == key or not name or "." in name:
             raise UsageError(f"{setting}: is no setting of the task: they are written task.KEY=VALUE")
+        known = sorted(key for key in config["task"] if not key.startswith("_"))
+        if name not in known:
+            raise UsageError(f"task.{name}: there is no such key; {did_you_mean(name, known)}")
         try:
             found = OmegaConf.to_container(OmegaConf.from_dotlist([f"{name}={value}"]))
         except YAMLError:

@@ -30,10 +30,13 @@ class HubPixels(OnHub, PixelData):
         super().__init__(**others)
         self.image = image
         self.label = label
+        self._files = 0  # pictures that lie in the folder, where it is one of picture files
         self._loaded: dict[str, Any] = {}
 
     def read(self) -> dict[str, Rows]:
         splits = self.load()
+        if self.path is not None:
+            self._files = sum(file.suffix.lower() in _PICTURES for file in Path(self.path).rglob("*"))
         self._check_all_read(sum(len(rows) for rows in splits.values()))
         found = {split: self._read(split, rows) for split, rows in splits.items()}
         self._loaded = {split: rows.select_columns([self.image]) for split, rows in splits.items()}
@@ -41,17 +44,16 @@ class HubPixels(OnHub, PixelData):
 
     def _check_all_read(self, count: int) -> None:
         """The library takes a file whose name has a split's name in it for that split, and then no others."""
-        if self.path is None:
-            return
-        files = [file for file in Path(self.path).rglob("*") if file.suffix.lower() in _PICTURES]
-        if files and len(files) != count:
+        if self._files and self._files != count:
             raise UserError(
-                f"{self.path}: has {len(files):,} pictures, of which {count:,} would be read: a name like train_1.png or "
+                f"{self.path}: has {self._files:,} pictures, of which {count:,} would be read: a name like train_1.png or "
                 "my_test.png is taken for a split's; rename it, or put all into the folders train and test"
             )
 
     def _read(self, split: str, rows: Any) -> Rows | None:
         source = f"{self.source}, {split}"
+        if self._files and self.label not in rows.column_names:
+            raise UserError(f"{source}: the pictures must lie in two folders or more, one for each class: CLASS/*.png")
         for key, column in (("data.image", self.image), ("data.label", self.label)):
             check_column(rows, key, column, source)
         names = getattr(rows.features[self.label], "names", None)
