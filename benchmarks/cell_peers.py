@@ -1,6 +1,6 @@
 """Our cells beside others' implementations of the same equations: a training step, forward and backward, on one thread.
 
-    pip install --no-deps xlstm==2.0.6
+    pip install --no-deps xlstm==2.0.6 transformers==5.23.0
     pip install minGRU-pytorch flax
     python benchmarks/cell_peers.py            # a peer that is not installed is left out, and told
 
@@ -77,6 +77,23 @@ def slstm_block() -> Step:
     return trained(block, block, torch.randn(B, T, H))
 
 
+def griffin() -> Step:
+    """transformers' RecurrentGemma layer, with the gates' matrices whole, as ours are."""
+    from transformers.models.recurrent_gemma import modeling_recurrent_gemma as published
+
+    settings = {"hidden_size": H, "lru_width": H, "intermediate_size": 2 * 3 * H}
+    config = published.RecurrentGemmaConfig(num_attention_heads=1, layers_block_types=["recurrent"], **settings)
+    layer = published.RecurrentGemmaDecoderLayer(config, layer_idx=0)
+    for weight in layer.parameters():  # it comes without
+        nn.init.normal_(weight, std=H**-0.5)
+    positions = torch.arange(T).expand(B, T)
+    return trained(
+        layer,
+        lambda x: layer(x, position_ids=positions, attention_mask=None, use_cache=False),
+        torch.randn(B, T, H),
+    )
+
+
 def min_gru() -> Step:
     """minGRU-pytorch's, by Heinsen's scan of logarithms."""
     from minGRU_pytorch import minGRU
@@ -101,6 +118,7 @@ def flax_lstm() -> Step:
 PAIRS: list[tuple[str, str, str, Callable[[], Step]]] = [
     ("xlstm", "mlstm_block", "xlstm 2.0's mLSTMBlock", mlstm_block),
     ("xlstm", "slstm_block", "xlstm 2.0's sLSTM block (its loop in Python)", slstm_block),
+    ("transformers", "griffin", "transformers' RecurrentGemma layer (its loop in Python)", griffin),
     ("minGRU_pytorch", "min_gru", "minGRU-pytorch", min_gru),
     ("flax", "lstm", "flax's scanned LSTM, compiled", flax_lstm),
 ]

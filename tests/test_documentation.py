@@ -206,10 +206,17 @@ def test_links_and_places_are_there():
             assert name == "my_cells.py" or any(ROOT.glob(f"**/{name}")), f"{page}: {name}"
 
 
-def test_the_readmes_python_is_python(place, made, capsys):
-    page = (ROOT / "README.md").read_text()
-    found = [code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "unroll.load" in code]
-    assert found
-    for code in found:
-        exec(re.sub(r'"outputs/[^"]+"', repr(str(place / made(""))), code), {})
+@pytest.mark.parametrize("page", ["README.md", "docs/library.md"])
+def test_python_of_a_page_runs(page, place, made, capsys, monkeypatch):
+    def run_of(found: re.Match[str]) -> str:
+        pattern = next(
+            pattern for pattern, settings in MADE_BY.items() if f"{settings} ".startswith(f"task={found[1]} ")
+        )
+        return repr(str(place / made(pattern.partition("|")[0])))
+
+    monkeypatch.chdir(place)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    code = "".join(block for block in blocks if "import unroll\n" in block or page != "README.md")
+    assert "unroll.load" in code
+    exec(re.sub(r'"outputs/DATE/TIME_([a-z_]+)_[a-z]+"', run_of, code), {})
     assert len(capsys.readouterr().out) > 200

@@ -136,6 +136,8 @@ def test_predict_says_what_follows_the_last_value(shops, tmp_path):
     # What is on the screen is what is in the file; and a forecast hangs on nothing but the series.
     shown = door("predict.py", str(shops), "--input", str(path))
     assert shown.stdout == (tmp_path / "forecast.csv").read_text()
+    table = unroll.load(shops).forecast_file(path)
+    pd.testing.assert_frame_equal(table, rows, rtol=1e-5, check_dtype=False)
     sales(tmp_path / "one.csv", after=7, shops=("north",))
     alone = door("predict.py", str(shops), "--input", f"{tmp_path}/one.csv")
     one, both = (np.genfromtxt(lines.splitlines()[1:8], delimiter=",")[:, 3:] for lines in (alone.stdout, shown.stdout))

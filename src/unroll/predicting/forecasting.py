@@ -63,19 +63,52 @@ def forecast_file(task: "Forecasting", options: argparse.Namespace) -> None:
         task.samples = max(2, options.samples)
     if options.seed is not None:
         task.noise_seed = options.seed
-    spec = task.spec
     began = time.perf_counter()
-    column = options.series or spec.series
-    raw = read_series(
-        options.input,
-        spec.columns,
-        options.time or spec.time,
-        column,
-        options.encoding,
-        options.decimal_comma,
-        "--",
+    table, fans = forecasts_of(
+        task, options.input, options.time, options.series, options.encoding, options.decimal_comma
     )
-    found = [_context(one, spec, str(options.input)) for one in raw]
+    _write(table, options.output)
+    written = ""
+    if options.output is not None:
+        picture = options.output.with_suffix(".png")
+        draw_fans(fans, picture)
+        written = f" -> {options.output}, {picture}"
+    steps, column = task.spec.prediction_length, options.series or task.spec.series
+    count = f"{table[column].nunique():,} series, " if column else ""
+    moments = table[task.spec.time]
+    print(
+        f"{count}{steps} steps from {moments.iloc[0]} to {moments.iloc[steps - 1]}, in "
+        f"{time.perf_counter() - began:.1f} s{written}",
+        file=sys.stderr,
+    )
+
+
+def forecasts_of(
+    task: "Forecasting",
+    path: Path,
+    time: str | None,
+    series: str | None,
+    encoding: str,
+    decimal_comma: bool,
+) -> tuple[pd.DataFrame, list[Fan]]:
+    """What follows the last value of each series of a file.
+
+    Args:
+        task: trained.
+        path, encoding, decimal_comma: see `SeriesFiles`.
+        time, series: the columns; None: as in training.
+
+    Returns:
+        A row for each series, target and step: the series' name where there are several, the time, the target, the mean,
+        and the quantiles at `TABLE_LEVELS` where the model gives a distribution; and pictures of the first of them.
+
+    Raises:
+        UserError: something is wrong with the file.
+    """
+    spec = task.spec
+    column = series or spec.series
+    raw = read_series(path, spec.columns, time or spec.time, column, encoding, decimal_comma, "--")
+    found = [_context(one, spec, str(path)) for one in raw]
     header = [*([column] if column else []), spec.time, "target", "mean"]
     header += [str(level) for level in TABLE_LEVELS] if task.model.output.is_distribution else []
     rows: list[list[object]] = []
@@ -93,8 +126,8 @@ def forecast_file(task: "Forecasting", options: argparse.Namespace) -> None:
                         *([spec.names[number]] if column else []),
                         _clock(times[t - spec.prediction_length], raw[start + index]),
                         name,
-                        f"{mean[t, index, target]:.6g}",
-                        *([] if bands is None else (f"{value:.6g}" for value in bands[:, t])),
+                        mean[t, index, target],
+                        *([] if bands is None else bands[:, t]),
                     ]
                     for t in range(spec.prediction_length)
                 ]
@@ -102,19 +135,7 @@ def forecast_file(task: "Forecasting", options: argparse.Namespace) -> None:
                     title = " ".join(part for part in (spec.names[number], name) if part)
                     shown = slice(-spec.context_length - spec.prediction_length, None)  # of a stream there is more
                     fans.append(Fan(title, times[shown], truth[shown, index, target], mean[:, index, target], bands))
-    _write(header, rows, options.output)
-    written = ""
-    if options.output is not None:
-        picture = options.output.with_suffix(".png")
-        draw_fans(fans, picture)
-        written = f" -> {options.output}, {picture}"
-    count = f"{len(found):,} series, " if column else ""
-    first, last = (_clock(found[0][1][step], raw[0]) for step in (-spec.prediction_length, -1))
-    print(
-        f"{count}{spec.prediction_length} steps from {first} to {last}, in "
-        f"{time.perf_counter() - began:.1f} s{written}",
-        file=sys.stderr,
-    )
+    return pd.DataFrame(rows, columns=header), fans
 
 
 def _clock(moment: pd.Timestamp, series: RawSeries) -> pd.Timestamp:
@@ -122,14 +143,18 @@ def _clock(moment: pd.Timestamp, series: RawSeries) -> pd.Timestamp:
     return moment if series.zone is None else moment.tz_localize("UTC").tz_convert(series.zone)
 
 
-def _write(header: list[str], rows: list[list[object]], path: Path | None) -> None:
+def _write(table: pd.DataFrame, path: Path | None) -> None:
+    rows = [
+        [f"{value:.6g}" if isinstance(value, float) else value for value in row]
+        for row in table.itertuples(index=False, name=None)
+    ]
     if path is not None:
-        write_csv(path, header, rows)
+        write_csv(path, list(table.columns), rows)
         return
     import csv
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(header)
+    writer.writerow(table.columns)
     writer.writerows(rows)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import numpy as np
+import pandas as pd
 import torch
 from lightning.pytorch.loggers import Logger
 from pydantic import Field, PositiveInt
@@ -29,7 +30,7 @@ from unroll.insight.simple_forecasts import best_possible, simple_forecasts
 from unroll.models.autoregressive import Autoregressive
 from unroll.models.forecaster import Channels, Encoded, Normalization
 from unroll.models.segments import Segments
-from unroll.predicting.forecasting import add_forecasting_arguments, forecast_file
+from unroll.predicting.forecasting import add_forecasting_arguments, forecast_file, forecasts_of
 from unroll.recurrent import Recurrent
 from unroll.schedule import Schedulers
 from unroll.schema import Probability
@@ -305,6 +306,18 @@ class Forecasting(Task):
         if found.paths is not None:
             spread = self.in_unit(quantiles(found.paths.sort(0).values, TABLE_LEVELS), windows)
         return mean, spread, encoded.carried
+
+    def forecast_file(
+        self,
+        path: str | Path,
+        time: str | None = None,
+        series: str | None = None,
+        encoding: str = "utf-8",
+        decimal_comma: bool = False,
+    ) -> pd.DataFrame:
+        """What follows the last value of each series of a file, as the table that predict.py writes; see `forecasts_of`."""
+        table, _ = forecasts_of(self, Path(path), time, series, encoding, decimal_comma)
+        return table
 
     def in_unit(self, values: Tensor, windows: Windows) -> np.ndarray:
         """Standardized values (..., batch, targets) of windows in the data's unit."""
