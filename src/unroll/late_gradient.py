@@ -45,7 +45,8 @@ class _Late(Tensor):
     ) -> Any:
         with torch._C.DisableTorchFunctionSubclass():
             if function is F.linear and len(args) > 1 and type(args[1]) is cls:
-                x, weight, bias = (*args, None)[:3]
+                x, weight, *rest = args
+                bias = rest[0] if rest else (kwargs or {}).get("bias")
                 kind = x.dtype
                 if torch.is_autocast_enabled(x.device.type):
                     kind = torch.get_autocast_dtype(x.device.type)

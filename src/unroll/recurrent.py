@@ -14,7 +14,7 @@ from unroll.errors import UsageError
 from unroll.late_gradient import late
 from unroll.recompute import run_recomputed
 from unroll.schema import Probability
-from unroll.state import State, map_state
+from unroll.state import State, flatten, map_state
 
 
 class Recurrent(nn.Module):
@@ -211,13 +211,12 @@ class Recurrent(nn.Module):
 
         return step
 
-    def branch(self, x: Tensor, state: State, rows: Tensor | None = None) -> Tensor:
+    def branch(self, x: Tensor, state: State) -> Tensor:
         """One step along several inputs, each from the same state; what does not differ between them is worked out once.
 
         Args:
-            x: (branches, inputs, input_size).
+            x: (branches, inputs, input_size); `inputs` divides the batch, whose sequences take them in turn.
             state: the state before them; see `forward`.
-            rows: (batch,) of int64: which of the `inputs` each sequence takes; None: each its own.
 
         Returns:
             The top layer's outputs (branches, batch, output_size).
@@ -229,12 +228,13 @@ class Recurrent(nn.Module):
             raise UsageError("model.bidirectional=true: a single step has no other direction")
         kind = next(self.parameters()).dtype
         state = map_state(lambda tensor: tensor.to(kind), state)
-        masks = self.draw_masks(x.shape[1] if rows is None else len(rows), x)
+        batch_size = len(flatten(state)[0])
+        masks = self.draw_masks(batch_size, x)
         for depth, cell in enumerate(self._cells):
             given = self._drop(x, masks, depth) if depth > 0 else x
             px = cell.project(given)
-            if depth == 0 and rows is not None:
-                px = px[:, rows]
+            if depth == 0:  # not by an index, whose gradients are added up one by one
+                px = px[:, None].expand(-1, batch_size // px.shape[1], -1, -1).flatten(1, 2)
             y = cell.branch(px, state[depth], masks[depth])
             x = given + y if self.residual and depth > 0 else y
         return cast(Tensor, self.norm(x))

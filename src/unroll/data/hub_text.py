@@ -9,6 +9,8 @@ from unroll.data.hub import OnHub, check_column
 from unroll.data.text_stream import TextStream
 from unroll.errors import UserError
 
+_AT_ONCE = 1000  # rows
+
 
 class HubText(OnHub, TextStream):
     """The rows of a dataset's text column, one after the other.
@@ -34,8 +36,9 @@ class HubText(OnHub, TextStream):
         rows = self._splits()[split]
         check_column(rows, "data.column", self.column, self.source)
         end = None
-        for number, row in enumerate(rows, start=1):
-            text = row[self.column]
+        # A row at a time a dataset takes twenty times as long.
+        pieces = rows.select_columns([self.column]).iter(_AT_ONCE)
+        for number, text in enumerate((text for piece in pieces for text in piece[self.column]), start=1):
             if not isinstance(text, str):
                 told = "has no text (null)" if text is None else f"{text!r:.80} is not a text"
                 raise UserError(f"{self.source}, {split}, row {number}, column {self.column}: {told}")

@@ -190,6 +190,7 @@ class EncoderDecoder(nn.Module):
         recurrent_state, o = state
         look = self._looks(memory)
         masks = self.decoder.draw_masks(tokens.shape[1], self.output.weight)
+        step = self.decoder.stepper(o.new_empty(*tokens.shape, 0), masks)  # nothing of the inputs is known beforehand
         outputs: list[Tensor] = []
         for t, right in enumerate(tokens):
             x = self.target_embedding(right)
@@ -204,8 +205,7 @@ class EncoderDecoder(nn.Module):
                 x = torch.where(torch.rand(len(x), 1, device=x.device) < truth, x, own)
             if self.horizon and t and t % self.horizon == 0:
                 recurrent_state, o = detach((recurrent_state, o))
-            step = self.decoder.stepper(self.input_dropout(x)[None], masks)
-            h, recurrent_state = step(0, o, recurrent_state)
+            h, recurrent_state = step(t, torch.cat([self.input_dropout(x), o], dim=-1), recurrent_state)
             found = look(h[:, None])[0].squeeze(1)
             o = found if self.feeds else o
             outputs.append(found)

@@ -88,17 +88,13 @@ class Segments(Forecaster):
             masks = self.recurrent.draw_masks(e.shape[1], e)
             _, state = run_to_end(lambda x, s, lengths: self.recurrent(x, s, lengths, masks), e, None, self.horizon)
         inputs = self.place_embedding.weight[:, None]
-        # Which of the inputs each row has: one of few, as long as no covariates are in them.
-        which = torch.zeros(e.shape[1], dtype=torch.int64, device=e.device)
-        if self.channel_embedding is not None:
+        if self.channel_embedding is not None:  # rows take them in turn, as `Prepared.channels` has it
             channels = self.channel_embedding.weight
             inputs = torch.cat([inputs.expand(-1, len(channels), -1), channels.expand(self.count, -1, -1)], dim=-1)
-            which = ready.channels
-        if self.known_map is None:
-            h = self.recurrent.branch(inputs, state, which)
-        else:
+        if self.known_map is not None:
             k = self.known_map(self._segments(ready.known[self.context_length :]))
-            h = self.recurrent.branch(inputs[:, which] + k, state)
+            inputs = inputs.repeat(1, e.shape[1] // inputs.shape[1], 1) + k
+        h = self.recurrent.branch(inputs, state)
         raw = self.readout(self.output_dropout(h)).unflatten(-1, (self.segment_length, -1))
         return raw.transpose(1, 2).flatten(0, 1)[: self.prediction_length]
 

@@ -7,40 +7,39 @@ from typing import Any
 import numpy as np
 from pydantic import NonNegativeInt
 
+from unroll.data.builtin.names import listed
 from unroll.data.labelled_text import Examples, LabelledText
 from unroll.schema import Sizes
 
 _LABELS = ("negative", "positive")
 
 
-def _list(written: str, separator: str = " ") -> tuple[str, ...]:
-    return tuple(item.strip() for item in written.split(separator))
-
-
-_ASPECTS = _list(
+_ASPECTS = listed(
     "plot acting music ending dialogue pacing humour photography script cast direction editing story soundtrack villain "
     "hero costumes opening finale scenery"
 )
 _ADJECTIVES = (  # negative, positive
-    _list("dull clumsy lifeless hollow tedious wooden shallow bland messy forgettable stale grating awkward lazy weak"),
-    _list(
+    listed(
+        "dull clumsy lifeless hollow tedious wooden shallow bland messy forgettable stale grating awkward lazy weak"
+    ),
+    listed(
         "moving clever vivid brilliant gripping tender witty fresh elegant memorable lively graceful daring warm strong"
     ),
 )
-_LINKS = _list("was seemed felt remained")
-_STRONG = _list("extremely truly deeply thoroughly")
-_MILD = _list("slightly somewhat faintly mildly")
+_LINKS = listed("was seemed felt remained")
+_STRONG = listed("extremely truly deeply thoroughly")
+_MILD = listed("slightly somewhat faintly mildly")
 
 # Clauses that say nothing of the film, though some of them have the words that turn a meaning round.
-_WHO = _list("we|you|they|everyone|someone|my cousin|our neighbour|the usher|an old friend|the couple behind us", "|")
-_DID = _list(
+_WHO = listed("we|you|they|everyone|someone|my cousin|our neighbour|the usher|an old friend|the couple behind us", "|")
+_DID = listed(
     "arrived late|bought two tickets|sat near the door|did not find the car|talked about the weather|missed the last bus|"
     "waited in the rain|left a coat there|ordered tea but drank water|paid nine euros|had not slept|looked for a seat|"
     "walked home although it rained|met a colleague|came back from lisbon|forgot the keys|read a newspaper|"
     "did not stay long",
     "|",
 )
-_WHEN = _list(
+_WHEN = listed(
     "on a tuesday|in the morning|after lunch|before the holidays|last week|at eight|during the strike|in early spring|"
     "that evening|on the way|some days later|by chance",
     "|",
