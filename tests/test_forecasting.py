@@ -146,6 +146,32 @@ def test_predict_says_what_follows_the_last_value(shops, tmp_path):
     assert other.stdout != alone.stdout
 
 
+def test_settings_that_do_not_suit_the_data_are_refused_with_anothers_weights_too(shops, tmp_path):
+    counts = ["task.output=negative_binomial", "task.normalization=none", f"init_from={shops}"]
+    composed(
+        *SMALL, *COLUMNS, *counts, f"data.path={shops.parent}/sales.csv", "trainer.max_steps=2", folder=tmp_path / "run"
+    )
+    with pytest.raises(UsageError, match="negative_binomial is for counts"):
+        run(tmp_path / "run")
+
+
+def test_windows_in_which_all_is_missing_are_trained_over(tmp_path):
+    table = pd.read_csv(sales(tmp_path / "gap.csv", shops=("north",)))
+    table.loc[30:110, "units"] = np.nan
+    table.to_csv(tmp_path / "gap.csv", index=False)
+    stream = ["data.stream=true", "truncation=k16", "data.batch_size=1", "task.normalization=none"]
+    every = ["trainer.log_every_n_steps=1", "trainer.max_steps=8", f"data.path={tmp_path}/gap.csv"]
+    composed(*SMALL, *COLUMNS, *stream, *every, folder=tmp_path / "run")
+    run(tmp_path / "run")
+    with (tmp_path / "run/metrics.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["gradient_norm"]]
+    assert len(rows) == 8
+    unseen = [row for row in rows if not row["train/loss"]]
+    assert 2 < len(unseen) < 8
+    assert all(float(row["gradient_norm"]) == 0 for row in unseen)
+    assert "explodes" not in (tmp_path / "run/train.log").read_text()
+
+
 def test_times_of_a_zone_are_forecast_in_that_zone(shops, tmp_path):
     here = pd.read_csv(sales(tmp_path / "here.csv", after=7))
     there = here.assign(day=here["day"] + "T00:00:00+05:30")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from hydra_plugins.unroll_optuna.sweeper import OptunaSweeper
 from unroll.checkpoint import read_checkpoint
 from unroll.comparison.run import read_runs
 from unroll.comparison.tables import comparison_table
+from unroll.errors import UserError
 from unroll.job import run
 from unroll.runs import is_locked, locked
 from unroll.sweep.begin import spelled_out
@@ -211,6 +213,20 @@ def test_two_processes_do_not_write_one_folder(tmp_path):
         assert sorted(path.name for path in folder.iterdir()) == [".hydra", ".lock", "config.yaml"]
     run(folder)
     assert not (folder / ".lock").exists()
+
+
+def test_a_lock_that_its_holder_has_just_taken_away_is_no_lock(tmp_path, monkeypatch):
+    """B opens the file of A, which then ends; C comes. B and C must not both be in."""
+    with ExitStack() as b:
+        with ExitStack() as a:
+            a.enter_context(locked(tmp_path, "a run"))
+            monkeypatch.setattr("unroll.runs.time.sleep", lambda _: a.close())  # B is waiting with A's file in hand
+            b.enter_context(locked(tmp_path, "a run"))
+        monkeypatch.undo()
+        assert is_locked(tmp_path)
+        with pytest.raises(UserError, match="a run is at work there"), locked(tmp_path, "a run"):
+            pass
+    assert not is_locked(tmp_path)
 
 
 def test_ray_runs_the_jobs(tmp_path):

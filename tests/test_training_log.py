@@ -1,13 +1,48 @@
 """What training says of itself."""
 
 import csv
+import json
+import time
 
 import pytest
 import torch
 from conftest import SMALL, composed
 
 from unroll.checkpoint import read_checkpoint
+from unroll.insight.watching_gradients import GradientFlow
 from unroll.job import run
+
+
+def train_seconds_with(folder, *settings):
+    composed(*SMALL, "trainer.max_steps=4", "test=false", *settings, folder=folder)
+    run(folder)
+    return json.loads((folder / "summary.json").read_text())["train_seconds"]
+
+
+def test_what_is_measured_beside_training_is_not_training(tmp_path, monkeypatch):
+    late = 0.0
+    clock = time.perf_counter
+    measure = GradientFlow._measure
+
+    def takes_hours(*arguments):
+        nonlocal late
+        late += 10_000
+        return measure(*arguments)
+
+    monkeypatch.setattr(GradientFlow, "_measure", takes_hours)
+    monkeypatch.setattr("unroll.training_log.time.perf_counter", lambda: clock() + late)
+    flow = ["callbacks=gradient_flow", "callbacks.gradient_flow.every_n_steps=2"]
+    assert train_seconds_with(tmp_path / "run", *flow) < 1000
+    assert late >= 30_000  # before the first step, after the second and the fourth
+
+
+def test_epochs_are_counted_in_updates(tmp_path):
+    """Of an epoch's batches the last ones may be fewer than are accumulated."""
+    settings = [*SMALL, "task=recall", "data.sizes=[640,64,64]", "data.batch_size=64", "trainer.max_steps=-1"]
+    composed(*settings, "trainer.accumulate_grad_batches=4", "trainer.max_epochs=2", folder=tmp_path / "run")
+    run(tmp_path / "run")
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert (summary["steps"], summary["epochs"]) == (6, 2.0)
 
 
 def rows(folder):

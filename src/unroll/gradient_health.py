@@ -110,7 +110,8 @@ class Watch:
                     "not learn"
                 )
         before = median(self._norms) if len(self._norms) >= _LOOKS else math.inf
-        self._norms.append(total)
+        if total:  # of what has no loss, a gap in a series, there is none
+            self._norms.append(total)
         if total > _EXPLODED * before and "" not in self._told:
             self._told.add("")
             _, name = max(zip(norms, each, strict=True))

@@ -131,20 +131,29 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         UserError: another process is at work there.
     """
     path = folder / _LOCK
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{folder}: {what} is at work there, in another process: wait for it, or name another folder"
-            ) from None
-        except OSError:  # a file system without locks
-            yield
+    end = time.monotonic() + 1.0  # who only asks whether it is locked holds it for a moment
+    while True:
+        with path.open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() < end:
+                    time.sleep(0.05)
+                    continue
+                raise UserError(
+                    f"{folder}: {what} is at work there, in another process: wait for it, or name another folder"
+                ) from None
+            except OSError:  # a file system without locks
+                yield
+                return
+            # Its holder may have just taken it away: then what is locked here keeps nobody out.
+            if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
             return
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
 
 
 def is_locked(folder: Path) -> bool:
@@ -174,6 +183,8 @@ def discard(folder: Path) -> None:
         "languages.json",
         "series.json",
         "symbols.json",
+        "pixels.json",
+        "pictures.json",
         "fingerprint",
         "train.log",
         "metrics.csv",

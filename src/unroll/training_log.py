@@ -47,7 +47,7 @@ class TrainingLog(Callback):
         self._watch = Watch()
         self._logged = (0.0, 0)  # seconds and seen at the last log
         self._mark = 0.0
-        self._validating = False
+        self._paused = False
         self._strategy: Strategy | None = None
         self._csv: MetricsCSV | None = None
         self._rows = 0  # of metrics.csv, when the checkpoint that was loaded was written
@@ -79,8 +79,8 @@ class TrainingLog(Callback):
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         # What other callbacks did before the first batch, or after a validation, such as writing samples, is no training.
-        if self._validating or not self.begun:
-            self._validating, self.begun = False, True
+        if self._paused or not self.begun:
+            self._paused, self.begun = False, True
             self._mark = time.perf_counter()
 
     def on_train_batch_end(
@@ -89,7 +89,8 @@ class TrainingLog(Callback):
         assert isinstance(pl_module, Task)
         self._sum += outputs["mean"] * outputs["scored"]
         self._count += outputs["scored"]
-        self.seen += pl_module.tokens(batch) * trainer.world_size
+        if batch.share:  # of a process that has nothing left to do there is nothing to tell the others' part by
+            self.seen += round(pl_module.tokens(batch) * trainer.world_size / batch.share)
         now = time.perf_counter()
         self.seconds += now - self._mark
         self._mark = now
@@ -102,7 +103,8 @@ class TrainingLog(Callback):
             return
         pl_module.check_gradients(trainer.global_step)
         total, count = self._over_all_processes().tolist()  # waits for the device
-        metrics = {f"train/{name}": value for name, value in pl_module.metrics(total / count).items()}
+        scored = pl_module.metrics(total / count) if count else {}  # of a gap in a series nothing is
+        metrics = {f"train/{name}": value for name, value in scored.items()}
         metrics["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
         if not math.isfinite(total):
             pl_module.stop("a loss", trainer.global_step)
@@ -127,8 +129,12 @@ class TrainingLog(Callback):
     def _so_far(self, task: Task) -> dict[str, float]:
         return {"train_seconds": self.seconds, task.unit: self.seen}
 
+    def pause(self) -> None:
+        """What is done from here to the next batch is no training."""
+        self._paused = True
+
     def on_validation_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        self._validating = True
+        self.pause()
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         # Lightning itself would log these under the step before.

@@ -16,6 +16,7 @@ from unroll.insight.flow_pictures import draw_flow, draw_flow_over_training, wri
 from unroll.insight.gradient_flow import Flow, gradient_flow, sample
 from unroll.insight.showing import show
 from unroll.tasks.base import Task
+from unroll.training_log import TrainingLog
 
 _SEED = 1  # of the random vectors: a measurement changes nothing, and repeats
 
@@ -53,6 +54,9 @@ class GradientFlow(Callback):
         if trainer.fit_loop._should_accumulate() or trainer.global_step % self.every_n_steps:
             return
         self._take(trainer, pl_module)
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]  # set by a connector
+            if isinstance(callback, TrainingLog):
+                callback.pause()
 
     def _take(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> dict[str, Flow]:
         task, data = cast(Task, pl_module), cast(Data, trainer.datamodule)  # type: ignore[attr-defined]  # set by a connector
