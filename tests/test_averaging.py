@@ -1,10 +1,12 @@
 """Averaged weights, and rates that follow a window's length, against the same arithmetic by hand."""
 
 import json
+from statistics import fmean
 from types import SimpleNamespace
 from typing import Any
 
 import lightning
+import pytest
 import torch
 from conftest import SMALL, composed
 
@@ -70,16 +72,16 @@ def test_averaging_begins_when_a_validation_is_worse_than_all_before_the_last_fe
     assert begins.index(True) == 5
 
 
-def test_the_rate_of_an_update_follows_the_length_of_its_window(tmp_path, text):
-    watching, trainer = trained(
-        tmp_path / "run", text, "truncation.vary_length=true", "optimizer.lr=0.5", "trainer.max_steps=6"
-    )
-    lengths = [len(batch.targets) for batch in watching.batches]
+@pytest.mark.parametrize("windows", [1, 2])
+def test_the_rate_of_an_update_follows_the_length_of_its_windows(tmp_path, text, windows):
+    settings = ["truncation.vary_length=true", "optimizer.lr=0.5", f"trainer.accumulate_grad_batches={windows}"]
+    watching, trainer = trained(tmp_path / "run", text, *settings, "trainer.max_steps=6")
+    every = [len(batch.targets) for batch in watching.batches]
+    lengths = [fmean(every[first : first + windows]) for first in range(0, len(every), windows)]
     usual = trainer.datamodule.length
     assert len(set(lengths)) > 1
-    for before, after, move, length in zip(
-        watching.weights[:-1], watching.weights[1:], watching.moves, lengths, strict=True
-    ):
+    weights = watching.weights[::windows]
+    for before, after, move, length in zip(weights[:-1], weights[1:], watching.moves, lengths, strict=True):
         torch.testing.assert_close(after, before - 0.5 * length / usual * move, rtol=0, atol=1e-7)
     assert trainer.optimizers[0].param_groups[0]["lr"] == 0.5
 

@@ -2,13 +2,16 @@
 
 import csv
 import json
+import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import SMALL, composed, door
+from conftest import SMALL, composed, door, resume
 
-from unroll.checkpoint import read_checkpoint
+from unroll.checkpoint import BestCheckpoint, read_checkpoint
+from unroll.job import run
 
 # Dropout and resets draw random numbers; three layers' worth of state is carried; validation falls into the epochs.
 RUN = [
@@ -37,8 +40,6 @@ def test_a_larger_budget_goes_on_as_if_it_had_been_so_from_the_start(tmp_path, t
     overrides = [*RUN, "schedule=constant", f"data.path={text}", f"data.cache_dir={tmp_path}/cache"]
     composed(*overrides, "trainer.max_steps=60", folder=tmp_path / "whole")
     composed(*overrides, "trainer.max_steps=33", folder=tmp_path / "two")
-    from unroll.job import run
-
     run(tmp_path / "whole")
     run(tmp_path / "two")
     result = door("train.py", f"resume={tmp_path}/two", "trainer.max_steps=60")
@@ -52,8 +53,6 @@ def test_a_larger_budget_goes_on_as_if_it_had_been_so_from_the_start(tmp_path, t
 def test_more_epochs_go_on_with_every_schedule(tmp_path, text, schedule):
     overrides = [*RUN, f"data.path={text}", f"data.cache_dir={tmp_path}/cache", f"schedule={schedule}"]
     composed(*overrides, "trainer.max_steps=-1", "trainer.max_epochs=1", folder=tmp_path / "run")
-    from unroll.job import run
-
     run(tmp_path / "run")
     result = door("train.py", f"resume={tmp_path}/run", "trainer.max_epochs=2")
     assert result.returncode == 0, result.stderr
@@ -66,8 +65,6 @@ def test_a_plateau_counts_validations(tmp_path, text):
     unchanging = ["schedule.warmup_steps=0", "schedule.patience=1", "trainer.val_check_interval=0.2"]
     frozen = ["optimizer=sgd", "optimizer.lr=1e-30", "trainer.max_steps=-1", "trainer.max_epochs=1"]
     composed(*overrides, *unchanging, *frozen, folder=tmp_path / "run")
-    from unroll.job import run
-
     run(tmp_path / "run")
     rates = [float(row["learning_rate"]) for row in rows(tmp_path / "run") if row["learning_rate"]]
     assert rates[0] == 1e-30
@@ -78,8 +75,6 @@ def test_a_plateau_counts_validations(tmp_path, text):
 def test_a_moved_run_goes_on_and_still_knows_its_best(tmp_path, text):
     overrides = [*RUN, f"data.path={text}", f"data.cache_dir={tmp_path}/cache", "schedule=constant"]
     composed(*overrides, "trainer.max_steps=40", folder=tmp_path / "here")
-    from unroll.job import run
-
     run(tmp_path / "here")
     best = (tmp_path / "here/checkpoints/best.ckpt").read_bytes()
     (tmp_path / "here").rename(tmp_path / "there")
@@ -96,14 +91,44 @@ def test_a_moved_run_goes_on_and_still_knows_its_best(tmp_path, text):
     assert (tmp_path / "there/checkpoints/best.ckpt").read_bytes() == best
 
 
+def test_the_best_is_no_number_only_until_there_is_one(tmp_path):
+    saved = []
+    trainer = SimpleNamespace(default_root_dir=tmp_path, save_checkpoint=saved.append, callback_metrics={})
+    best = BestCheckpoint("val/loss", "min")
+    for score in (math.nan, 3.0, math.nan, 4.0, 2.0):
+        trainer.callback_metrics["val/loss"] = torch.tensor(score)
+        best.on_validation_end(trainer, None)
+    assert (len(saved), best.score) == (3, 2.0)
+
+
+def test_an_optimizer_whose_moments_have_other_shapes_goes_on(tmp_path, text):
+    adafactor = ["optimizer._target_=torch.optim.Adafactor", "~optimizer.betas", "~optimizer.fused"]
+    whole, two = tmp_path / "whole", tmp_path / "two"
+    for folder, steps in ((whole, 6), (two, 3)):
+        composed(
+            *SMALL,
+            *adafactor,
+            "data=text_files",
+            f"data.path={text}",
+            f"data.cache_dir={tmp_path}/cache",
+            f"trainer.max_steps={steps}",
+            "schedule=constant",
+            folder=folder,
+        )
+        run(folder)
+    resume(two, "trainer.max_steps=6")
+    ours, theirs = (read_checkpoint(folder / "checkpoints/last.ckpt")["state_dict"] for folder in (two, whole))
+    assert all(torch.equal(ours[name], weight) for name, weight in theirs.items())
+
+
 def test_an_optimizer_of_other_weights_is_refused_before_it_writes(tmp_path):
     folder = tmp_path / "run"
     small = ["task=recall", "data.sizes=[200,40,40]", "model.hidden_size=16", "logger=none", "trainer.max_steps=3"]
     assert door("train.py", *small, f"hydra.run.dir={folder}").returncode == 0
     path = folder / "checkpoints/last.ckpt"
     checkpoint = torch.load(path, weights_only=True)
-    moments = checkpoint["optimizer_states"][0]["state"]
-    moments[0], moments[1] = moments[1], moments[0]  # the parameters in another order
+    names = checkpoint["optimized"]
+    names[0], names[1] = names[1], names[0]
     torch.save(checkpoint, path)
     result = door("train.py", f"resume={folder}", "trainer.max_steps=5")
     assert result.returncode == 1

@@ -205,7 +205,7 @@ def test_your_own_texts_are_not_taken_for_translations(tmp_path):
 def test_copying_words_is_told_what_it_cannot_do():
     config = composed("task=summarization", "data.sizes=[60,10,10]", "data.unit=words")
     data = build_data(config)
-    assert any("unknown word" in line for line in build_task(config, data.spec).begin(data))
+    assert any("unknown word" in line for line in build_task(config, data.spec).check(data))
 
 
 def test_a_summary_has_an_end():

@@ -19,6 +19,7 @@ from unroll.building import build_data, build_task, load_spec
 from unroll.checkpoint import read_checkpoint
 from unroll.composing import groups
 from unroll.data.memory import MemoryData
+from unroll.errors import UsageError
 from unroll.job import run
 from unroll.runs import read_config
 from unroll.summary import measured
@@ -97,7 +98,18 @@ def test_a_run_ends_with_its_scores(finished):
     assert set(summary["metrics"]) == {
         f"{split}/{name}" for split in ("val", "test") for name in task.evaluation_metrics
     }
-    assert config["watch"]["metric"] in summary["metrics"]
+    watched = config["watch"]["metric"]
+    assert watched in summary["metrics"]
+    # The best is the best of all validations, and what was measured of it at the end, by a wider search, does not count.
+    with (finished / "metrics.csv").open(newline="") as file:
+        validations = [float(row[watched]) for row in csv.DictReader(file) if row[watched]]
+    (score,) = (
+        state["score"]
+        for name, state in read_checkpoint(finished / "checkpoints/best.ckpt")["callbacks"].items()
+        if "BestCheckpoint" in name
+    )
+    assert len(validations) == 3
+    assert score == pytest.approx((min if config["watch"]["mode"] == "min" else max)(validations), rel=1e-6)
     assert (finished / "figures/learning_curve.png").exists()
     assert not list(finished.rglob("*unfinished*"))
 
@@ -149,8 +161,10 @@ def test_predict_tells_its_options(finished):
     used = f"predict.py {finished}{task.asked}"
     assert used in (finished / "train.log").read_text()
     parser.parse_args(task.asked.split())
+    given_nothing = door("predict.py", str(finished))
+    assert "Traceback" not in given_nothing.stderr
     if task.asked and "--text" not in task.asked:  # texts may come on standard input
-        assert door("predict.py", str(finished)).returncode == 2
+        assert given_nothing.returncode == 2
 
 
 def test_how_far_gradients_reach_is_shown(finished):
@@ -201,8 +215,11 @@ def test_two_processes_are_one(tmp_path, task):
         else:
             together(folder, processes)
         summary = json.loads((folder / "summary.json").read_text())
-        found[processes] = read_checkpoint(folder / "checkpoints/last.ckpt")["state_dict"], summary["metrics"]
-    (weights, scores), (weights_of_two, scores_of_two) = found[1], found[2]
+        checkpoint = read_checkpoint(folder / "checkpoints/last.ckpt")
+        (seen,) = (state["seen"] for name, state in checkpoint["callbacks"].items() if "TrainingLog" in name)
+        found[processes] = checkpoint["state_dict"], summary["metrics"], seen
+    (weights, scores, seen), (weights_of_two, scores_of_two, seen_of_two) = found[1], found[2]
+    assert seen_of_two == pytest.approx(seen, rel=0.02)  # of sentiment it is an estimate
     for name, weight in weights.items():
         torch.testing.assert_close(weights_of_two[name], weight, rtol=0, atol=1e-10)
     assert scores_of_two == {name: pytest.approx(value, rel=1e-4, abs=1e-5) for name, value in scores.items()}
@@ -217,6 +234,14 @@ def test_another_process_starts_from_a_runs_weights(tmp_path, finished):
     )
     for name, weight in theirs["state_dict"].items():
         assert torch.equal(ours["state_dict"][name], weight), name
+
+
+@pytest.mark.parametrize("task", ONE_OF_EACH)
+def test_a_run_that_is_refused_leaves_nothing(tmp_path, task):
+    composed(*bare(task), "watch.metric=val/nothing", folder=tmp_path / "run")
+    with pytest.raises(UsageError, match="is not measured"):
+        run(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("task", ONE_OF_EACH)

@@ -298,4 +298,4 @@ def test_weights_follow_what_is_read_by_their_equation_and_come_back():
     assert task.observed() == {}
     assert all(torch.equal(weight, before[name]) for name, weight in task.named_parameters())
     with pytest.raises(UsageError, match=r"^task.dynamic_rate: is for evaluate.py"):
-        task.begin(None)
+        task.check(None)

@@ -1,6 +1,7 @@
 """Checkpoints that are whole, that can be moved, and that run nothing when they are read."""
 
 import errno
+import math
 import os
 import pickle
 import shutil
@@ -108,7 +109,12 @@ class BestCheckpoint(Checkpoint):
 
     def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         score = trainer.callback_metrics[self.monitor].item()
-        if self.score is None or (score < self.score if self.mode == "min" else score > self.score):
+        # What is no number is beaten by any.
+        if (
+            self.score is None
+            or math.isnan(self.score)
+            or (score < self.score if self.mode == "min" else score > self.score)
+        ):
             self.score = score
             trainer.save_checkpoint(self._path(trainer))
 

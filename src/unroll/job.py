@@ -168,6 +168,8 @@ def _build(
         check_size(config, data.spec, read_checkpoint(last), last)
     task = build_task(config, data.spec)
     told = data.describe()
+    if not resumed:
+        told += task.check(data)
     if source is not None:
         _take_weights(task, source, config)
     elif not resumed:

@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 from rich.table import Table
 
-from unroll.checkpoint import read_checkpoint
+from unroll.checkpoint import BestCheckpoint, read_checkpoint
 from unroll.data.base import Data
 from unroll.durations import clock
 from unroll.insight.learning_curve import draw_learning_curve
@@ -51,13 +51,16 @@ def finish(
     """
     steps = trainer.global_step
     # Lightning's own count takes a last, unfinished epoch for a whole one.
-    epochs = round(steps * trainer.accumulate_grad_batches / trainer.num_training_batches, 2)
+    updates = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)  # of an epoch
+    epochs = round(steps / updates, 2)
     if training_log.validated_at != steps:  # training ended between two validations: the last weights count too
         trainer.validate(task, datamodule=data, verbose=False)
     best = checkpoint_path(folder, "best")
     load_weights(task, read_checkpoint(best), best)
+    task.briefly = False
+    # From here on scores are of another kind than those that the best was chosen by, and weights are to stay what they are.
     for callback in list(trainer.callbacks):  # type: ignore[attr-defined]
-        if isinstance(callback, WeightAveraging):  # it would put its own weights in their place
+        if isinstance(callback, (BestCheckpoint, WeightAveraging)):
             trainer.callbacks.remove(callback)  # type: ignore[attr-defined]
     loggers, trainer.loggers = trainer.loggers, []  # what was validated before is not logged again
     splits = ["validation", *(["test"] if config["test"] and "test" in data.splits else [])]

@@ -4,6 +4,7 @@ import argparse
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -66,6 +67,9 @@ class Task(GuardedGradients, ABC):
         self._schedule = schedule
         self.truncation = truncation
         self._seed = torch.initial_seed() % 2**31  # the run's, the same in every process
+        self.briefly = False
+        """Whether it is scored as training does between updates: with the narrower search and the fewer sample paths that a
+        task may have for that. Scores that are compared with one another are all of one kind."""
         self.spec_digest = ""
         """A digest of what gives its numbers their meaning (`identity` of the data's spec); set by `build_task`."""
         # State carried along a stream: training and evaluation each have their own. Plain attributes, since a buffer
@@ -73,6 +77,7 @@ class Task(GuardedGradients, ABC):
         self._train_state: State | None = None
         self._eval_state: State | None = None
         self._restored: dict[str, Any] = {}
+        self._rates: list[float] = []  # of the windows since the last update
         # Not MeanMetric: of torchmetrics 1.9, without its search for NaN (which waits for the device) it drops weights.
         self._loss_sum = SumMetric(nan_strategy="disable")
         self._scored_count = SumMetric(nan_strategy="disable")
@@ -118,8 +123,16 @@ class Task(GuardedGradients, ABC):
         """What a finished evaluation reports beside `metrics`."""
         return {}
 
+    def check(self, data: Data) -> list[str]:
+        """Before the first step of a new run: do the settings suit the data? Returns lines to tell.
+
+        Raises:
+            UsageError: they do not.
+        """
+        return []
+
     def begin(self, data: Data) -> list[str]:
-        """Once, before the first step of a new run: what is to be done with the fresh weights. Returns lines to tell."""
+        """Once, before the first step: what is to be done with weights that are fresh. Returns lines to tell."""
         return []
 
     def definitions(self) -> dict[str, str]:
@@ -157,8 +170,13 @@ class Task(GuardedGradients, ABC):
     def predict(self, options: argparse.Namespace) -> None:
         """predict.py, after its options were read."""
 
+    def on_fit_start(self) -> None:
+        self.briefly = True
+
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
         self.trained_on = batch
+        if self.truncation.vary_length:
+            self._rates.append(batch.rate)
         result = self.loss(batch, self._starting_state(batch, batch_idx))
         self._train_state = result.state
         loss = result.value if batch.share == 1 else result.value * batch.share
@@ -180,9 +198,10 @@ class Task(GuardedGradients, ABC):
     # Where windows differ in length the rate follows it, for this one update (Merity et al. 2017, section 4.1).
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        if self.truncation.vary_length:
+        if self._rates:
             for group in optimizer.param_groups:
-                group["lr"] *= self.trained_on.rate
+                group["lr"] *= fmean(self._rates)
+            self._rates.clear()
 
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
         rates = [group["lr"] for group in optimizer.param_groups]
@@ -248,21 +267,20 @@ class Task(GuardedGradients, ABC):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["spec_digest"] = self.spec_digest
+        checkpoint["optimized"] = self._optimized()
         checkpoint["random_state"] = [self._gather(kind.get_rng_state()[None]).cpu() for kind in _generators()]
         if self._train_state is not None:
             checkpoint["train_state"] = map_state(lambda tensor: self._gather(tensor).cpu(), self._train_state)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if checkpoint.get("optimized", self._optimized()) != self._optimized():
+            raise UserError(
+                "the checkpoint's optimizer was that of a model with other weights, or in another order: go on from "
+                "its weights alone, in a new run, by init_from="
+            )
         self._restored = {key: checkpoint[key] for key in ("random_state", "train_state") if key in checkpoint}
 
     def on_train_start(self) -> None:
-        for optimizer in self.trainer.optimizers:
-            for parameter, moments in optimizer.state.items():
-                if any(isinstance(m, Tensor) and m.dim() and m.shape != parameter.shape for m in moments.values()):
-                    raise UserError(
-                        "the checkpoint's optimizer was that of a model with other weights, or in another order: go on from "
-                        "its weights alone, in a new run, by init_from="
-                    )
         restored, self._restored = self._restored, {}
         rank, processes = self.global_rank, self.trainer.world_size
         if "train_state" in restored:
@@ -275,6 +293,10 @@ class Task(GuardedGradients, ABC):
         for kind, saved in zip(_generators(), restored.get("random_state", []), strict=False):
             if len(saved) == processes:
                 kind.set_rng_state(saved[rank].clone())  # of a view torch 2.13 reads what lies beside it
+
+    def _optimized(self) -> list[str]:
+        """The weights that are trained, in the order in which the optimizer keeps what it knows of them."""
+        return [name for name, parameter in self.named_parameters() if parameter.requires_grad]
 
     @staticmethod
     def _rows(state: State) -> int:

@@ -121,8 +121,7 @@ class Captioning(Task):
         smoothing = self.label_smoothing if self.training else 0.0
         value = F.cross_entropy(logits, batch.target.flatten(), ignore_index=PAD, label_smoothing=smoothing)
         if not self.training and batch.share:
-            fitting = self.trainer.state.fn == "fit"
-            found = self._search(v, self.validation_beam_size if fitting else self.beam_size)
+            found = self._search(v, self.validation_beam_size if self.briefly else self.beam_size)
             texts = decode(self.spec.tokenizer, [best.tokens for best in found])
             self._written += zip(batch.rows.tolist(), texts, batch.references, strict=True)
         return Loss(value, torch.full((), float(batch.token_count), device=value.device), None)

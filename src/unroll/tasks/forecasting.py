@@ -146,7 +146,7 @@ class Forecasting(Task):
         """Of the sample paths: the same for every run, and whoever loads it."""
         self._references: dict[str, dict[str, ForecastScores]] = {}
 
-    def begin(self, data: Data) -> list[str]:
+    def check(self, data: Data) -> list[str]:
         if self.is_counts:
             targets = cast(SeriesData, data).table[:, : len(self.spec.columns.targets)]
             seen = targets[targets.isfinite()]
@@ -178,8 +178,7 @@ class Forecasting(Task):
     def _observe(self, batch: Windows, encoded: Encoded) -> None:
         if not batch.share:  # of a process that had nothing left to do
             return
-        fitting = self.trainer.state.fn == "fit"
-        paths = self.validation_samples if fitting else self.samples
+        paths = self.validation_samples if self.briefly else self.samples
         y, units = batch.future(self.spec.prediction_length), self._units(batch)
         count = y.shape[1]
         rows = encoded.h.shape[1] // count  # of a window

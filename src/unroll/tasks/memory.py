@@ -228,7 +228,7 @@ class Memory(Task):
         found = chunks(texts_of(options), typed, 1)
         first = next(found, [])  # what is wrong from the start is told before anything is written
         with opened_output(options.output) as file:
-            for number, (text,) in enumerate(itertools.chain([first], found), 1):
+            for number, text in enumerate(itertools.chain(first, itertools.chain.from_iterable(found)), 1):
                 try:
                     file.write(f"{self.answer(text)}\n")
                 except UserError as error:

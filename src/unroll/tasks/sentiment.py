@@ -113,13 +113,13 @@ class Sentiment(Classifier):
             weights = counts.sum() / (classes * counts)
         self.register_buffer("class_weights", weights, persistent=False)
 
+    def check(self, data: Data) -> list[str]:
+        if self.truncation.horizon is None or self.model.horizon is not None:
+            return []
+        return ["note: a bidirectional stack reads each text as a whole: the truncation does not apply to it"]
+
     def begin(self, data: Data) -> list[str]:
-        lines = []
-        if self.truncation.horizon is not None and self.model.horizon is None:
-            lines.append("note: a bidirectional stack reads each text as a whole: the truncation does not apply to it")
-        if self.vectors is not None:
-            lines.append(self._load_vectors(self.vectors, cast(LabelledText, data)))
-        return lines
+        return [] if self.vectors is None else [self._load_vectors(self.vectors, cast(LabelledText, data))]
 
     def _load_vectors(self, file: str, data: LabelledText) -> str:
         if data.unit != "words":

@@ -97,8 +97,8 @@ class Summarization(TextToText):
             truncation.horizon,
         )
 
-    def begin(self, data: Data) -> list[str]:
-        told = super().begin(data)
+    def check(self, data: Data) -> list[str]:
+        told = super().check(data)
         if self.model.copies and cast(ParallelText, data).unit == "words":
             told.append("note: an unknown word has no token that could be copied; data.unit=bpe has pieces of any word")
         return told

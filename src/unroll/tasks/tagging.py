@@ -125,15 +125,13 @@ class Tagging(Task):
         self.answers: TagAnswers | None = None
         """What was answered in the last evaluation, in the order of the split."""
 
+    def check(self, data: Data) -> list[str]:
+        if self.truncation.horizon is None or self.model.horizon is not None:
+            return []
+        return ["note: a bidirectional stack reads each sentence as a whole: the truncation does not apply to it"]
+
     def begin(self, data: Data) -> list[str]:
-        lines = []
-        if self.truncation.horizon is not None and self.model.horizon is None:
-            lines.append(
-                "note: a bidirectional stack reads each sentence as a whole: the truncation does not apply to it"
-            )
-        if self.vectors is not None:
-            lines.append(self._load_vectors(self.vectors, cast(TaggedText, data)))
-        return lines
+        return [] if self.vectors is None else [self._load_vectors(self.vectors, cast(TaggedText, data))]
 
     def _load_vectors(self, file: str, data: TaggedText) -> str:
         found = start_from(self.model.embedding.weight, Path(file), self.spec.vocabulary)

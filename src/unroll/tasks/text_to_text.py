@@ -112,7 +112,7 @@ class TextToText(Task):
     def judged(self, hypotheses: Sequence[str], references: Sequence[str]) -> Rewritten:
         """What was written beside what should have been, with its scores."""
 
-    def begin(self, data: Data) -> list[str]:
+    def check(self, data: Data) -> list[str]:
         told = []
         if self.truncation.horizon is not None and self.model.encoder_horizon is None:
             told.append(
@@ -144,8 +144,7 @@ class TextToText(Task):
 
     def _write(self, batch: PairBatch, first: State, memory: State) -> None:
         lengths = torch.full((batch.source.shape[1],), len(batch.source)) if batch.lengths is None else batch.lengths
-        fitting = self.trainer.state.fn == "fit"
-        found = self._search(first, memory, lengths, self.validation_beam_size if fitting else self.beam_size, 1)
+        found = self._search(first, memory, lengths, self.validation_beam_size if self.briefly else self.beam_size, 1)
         texts = decode(self.spec.target_tokenizer, [best[0].tokens for best in found])
         self._written += zip(batch.rows.tolist(), texts, batch.references, strict=True)
 

@@ -119,7 +119,7 @@ class WordLM(LanguageModel):
         self.dynamic_steps = dynamic_steps
         self._follower: Follower | None = None
 
-    def begin(self, data: Data) -> list[str]:
+    def check(self, data: Data) -> list[str]:
         if self.dynamic_rate:
             raise UsageError("task.dynamic_rate: is for evaluate.py, of a run that was trained without")
         return []
