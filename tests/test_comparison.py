@@ -1,6 +1,7 @@
 """Runs side by side: what is read of them, what is counted together, and the page in a browser."""
 
 import csv
+import io
 import json
 import math
 import shutil
@@ -10,9 +11,10 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import composed, door
+from rich.console import Console
 
 from unroll.comparison.page import write_review_page
-from unroll.comparison.pictures import frontier
+from unroll.comparison.pictures import _sensible, frontier
 from unroll.comparison.review import review
 from unroll.comparison.rows import differences, differing, of_each_task, rows_of
 from unroll.comparison.run import read_history, read_runs
@@ -89,6 +91,27 @@ def test_seeds_stand_together_and_the_best_first(sweep):
     assert [one.state for one in runs[-3:]] == ["finished", "unfinished", "failed"]
 
 
+@pytest.mark.parametrize("width", [50, 60, 80, 120])
+def test_numbers_are_whole_on_a_narrow_terminal(sweep, width):
+    console = Console(width=width, file=io.StringIO())
+    runs = read_runs([sweep])
+    console.print(comparison_table(runs, console))
+    written = console.file.getvalue()
+    assert max(map(len, written.splitlines())) <= width
+    for row in rows_of(runs):
+        if row.values:
+            assert f"{row.mean:.4f} ± {row.spread:.4f}" in written
+
+
+@pytest.mark.parametrize("less_is_better", [True, False])
+def test_one_run_that_is_better_than_all_others_is_inside_the_picture(less_is_better):
+    usual, better, worse = [[0.3, 0.31]] * 9, [0.1, 0.95][not less_is_better], [5.0, -5.0][not less_is_better]
+    low, high = _sensible([*usual, [0.3, better]], less_is_better)
+    assert low < better < high
+    low, high = _sensible([*usual, [0.3, worse]], less_is_better)
+    assert not low < worse < high
+
+
 def test_the_direction_is_the_tasks_own(tmp_path):
     scores = {"0": 0.7, "1": 0.9, "2": None}
     for name, value in scores.items():
@@ -131,7 +154,7 @@ def test_tasks_are_compared_among_themselves(sweep, tmp_path):
     runs = read_runs([sweep, other])
     assert [len(some) for some in of_each_task(runs).values()] == [9, 1]
     result = door("compare.py", str(sweep), str(other), "--output", str(tmp_path / "out"))
-    assert "9 runs, which are compared with one another only" in result.stdout
+    assert "9 runs, compared with none of the others" in result.stdout
     assert (tmp_path / "out/char_lm/runs.csv").exists() and (tmp_path / "out/sentiment/runs.csv").exists()
 
 
@@ -229,7 +252,7 @@ def test_the_page_of_two_hundred_runs_is_small(sweep, tmp_path):
         shutil.copytree(sweep / "0", tmp_path / "many" / str(number))
         run(tmp_path / "many" / str(number), "model=rnn", f"seed={number}", value=1 + number / 100, points=500)
     runs = read_runs([tmp_path / "many"])
-    assert comparison_table(runs).row_count == 1
+    assert comparison_table(runs, Console()).row_count == 1
     assert page_of(runs, tmp_path / "index.html").stat().st_size < 5_000_000
 
 

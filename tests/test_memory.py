@@ -272,6 +272,6 @@ def test_accuracy_is_drawn_by_lag_where_lags_differ(tmp_path):
 def test_sequences_of_other_lengths_are_answered_too():
     data = data_of("copy", 12, 40, length=4)
     task = build_task(composed("task=copy", "data.length=4"), data.spec)
-    other = data.drawn_at(20)
+    other = data.drawn_at(20, "test")
     assert isinstance(other, Drawn) and other.steps.shape == (1000, 24)
     assert 0 <= task.accuracy(other) <= 1

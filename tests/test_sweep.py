@@ -286,7 +286,8 @@ def test_a_trial_that_falls_behind_is_stopped(tmp_path):
     whole, pruned = read_runs([tmp_path])
     assert (whole.state, pruned.state, pruned.summary["pruned_at"]) == ("finished", "pruned", 8)
     shown = io.StringIO()
-    Console(width=120, file=shown).print(comparison_table([whole, pruned]))
+    console = Console(width=120, file=shown)
+    console.print(comparison_table([whole, pruned], console))
     assert "0, 1 (1 pruned)" in shown.getvalue()
 
 

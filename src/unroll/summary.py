@@ -29,6 +29,8 @@ from unroll.wandb_logger import log_checkpoints
 from unroll.writing import written_whole
 
 log = logging.getLogger("unroll")
+_WIDE = 80  # columns of a terminal on which tables need not be dense
+_NUMBER = 6
 
 
 def finish(
@@ -187,8 +189,9 @@ def score_tables(splits: list[str], metrics: dict[str, float], baselines: dict[s
     stand side by side on a narrow terminal, a table for each split."""
     together = [splits] if len(baselines) < 2 else [[split] for split in splits]
     tables = []
+    padding = 1 if Console().width >= _WIDE else 0
     for some in together:
-        table = Table(title=some[0] if len(baselines) > 1 else None)
+        table = Table(title=some[0] if len(baselines) > 1 else None, padding=(0, padding))
         table.add_column("", no_wrap=True)
         columns = []
         for split in some:
@@ -196,7 +199,7 @@ def score_tables(splits: list[str], metrics: dict[str, float], baselines: dict[s
                 start = f"{short_name(split)}/"
                 of_split = {key.removeprefix(start): value for key, value in found.items() if key.startswith(start)}
                 if of_split:
-                    table.add_column(name, justify="right")
+                    table.add_column(name, justify="right", min_width=_NUMBER)
                     columns.append(of_split)
         for name in dict.fromkeys(key.partition("/")[2] for key in metrics):
             values = [of_split.get(name) for of_split in columns]

@@ -59,6 +59,7 @@ def _draw(rows: Sequence[Row], down: str, panels: str, picture: Path) -> None:
     less = rows[0].runs[0].less_is_better
     shown: Any = None
     cuts: list[float] = []
+    reached: list[float] = []
     for axes, panel in zip(parts.flat, found[panels], strict=False):
         inside = [row for row in rows if row.settings.get(panels, "") == panel]
         table = np.array([[_mean(inside, {down: one, LAG: lag}) for lag in lags] for one in found[down]])
@@ -72,6 +73,7 @@ def _draw(rows: Sequence[Row], down: str, panels: str, picture: Path) -> None:
             line = [row for row in inside if row.settings[down] == one]
             cuts.append(_horizon(line))
             reach = _reach_at_start(line)
+            reached.append(reach)
             marker = ">" if reach >= float(lags[-1]) else "o"
             axes.plot(_place(lags, reach), i + 0.3, marker, color=ORANGE, markeredgecolor="white", markersize=7)
             for colour, width in (("white", 3.5), (BLACK, 1.5)):
@@ -83,12 +85,18 @@ def _draw(rows: Sequence[Row], down: str, panels: str, picture: Path) -> None:
         axes.set_title(f"{panels}: {panel}" if panel else "", fontsize=10, loc="left")
     kept = first_of(parts, count)
     for axes in kept[-across:]:
-        axes.set_xlabel("lag (steps between what is to be remembered and the question)")
+        axes.set_xlabel(
+            "lag (steps between what is to be remembered and the question)" if across == 1 else "lag (steps)"
+        )
     figure.colorbar(shown, ax=kept, label=rows[0].runs[0].label, pad=0.01)
-    caption = "Circles: how far gradients reach in the untrained network (1 % of the largest is left); arrows: further."
+    caption = []
+    if not all(map(math.isnan, reached)):
+        caption.append(
+            "Circles: how far gradients reach in the untrained network (1 % of the largest is left); arrows: further."
+        )
     if not all(map(math.isnan, cuts)):
-        caption += "\nBars: where training cuts them."
-    figure.supxlabel(caption, fontsize=8, x=0.01, ha="left")
+        caption.append("Bars: where training cuts gradients.")
+    figure.supxlabel("\n".join(caption), fontsize=8, x=0.01, ha="left")
     save_figure(figure, picture)
 
 

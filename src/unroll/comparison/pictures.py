@@ -52,7 +52,11 @@ def draw_heat_map(runs: Sequence[Run], picture: Path) -> bool:
     frame = Rectangle(
         (float(best[1]) - 0.5, float(best[0]) - 0.5), 1, 1, fill=False, edgecolor=COLOURS[1], linewidth=2.5
     )
-    axes.add_patch(frame)
+    averaged = [key for key in rows[0].settings if key not in keys and len({row.settings[key] for row in rows}) > 1]
+    if averaged:
+        axes.set_title(f"mean over {', '.join(averaged)}", fontsize=9, loc="left")
+    else:
+        axes.add_patch(frame)
     figure.colorbar(shown, ax=axes, label=runs[0].label)
     save_figure(figure, picture)
     return True
@@ -81,7 +85,7 @@ def draw_curves(runs: Sequence[Run], picture: Path) -> bool:
             ends.append(y)
         axes.set_xlabel(told)
         axes.grid(alpha=0.3)
-        low, high = _sensible(ends)
+        low, high = _sensible(ends, runs[0].less_is_better)
         axes.set_ylim(low, high)
     parts[0].set_ylabel(runs[0].label)
     parts[1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -91,7 +95,7 @@ def draw_curves(runs: Sequence[Run], picture: Path) -> bool:
 
 def draw_frontier(runs: Sequence[Run], picture: Path) -> bool:
     """The watched metric against parameters and against seconds; a line joins those that nothing beats in both."""
-    from matplotlib.ticker import EngFormatter
+    from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator
 
     rows = [row for row in rows_of(runs) if row.values]
     if len(rows) < 2:
@@ -102,6 +106,9 @@ def draw_frontier(runs: Sequence[Run], picture: Path) -> bool:
         (parts[0], ("parameters",), "parameters"),
         (parts[1], ("train_seconds",), "seconds of training"),
     ):
+        written = (
+            EngFormatter() if path == ("parameters",) else FuncFormatter(lambda x, _: f"{x:g}")
+        )  # 0.7 is not 700 m
         points = [(max(row.average(*path), 1e-3), row.mean) for row in rows]
         for index, (row, (x, y)) in enumerate(zip(rows, points, strict=True)):
             spread = None if math.isnan(row.spread) else row.spread
@@ -111,8 +118,9 @@ def draw_frontier(runs: Sequence[Run], picture: Path) -> bool:
         axes.plot(*zip(*front, strict=True), color=GREY, linewidth=1, zorder=0)
         axes.set_xscale("log")
         if max(x for x, _ in points) < 20 * min(x for x, _ in points):
-            axes.xaxis.set_minor_formatter(EngFormatter())
-        axes.xaxis.set_major_formatter(EngFormatter())
+            axes.xaxis.set_minor_formatter(written)
+            axes.xaxis.set_minor_locator(LogLocator(subs=(2.0, 3.0, 5.0)))
+        axes.xaxis.set_major_formatter(written)
         axes.tick_params(axis="x", which="minor", labelsize=8)
         axes.set_xlabel(told)
         axes.grid(alpha=0.3, which="both")
@@ -139,15 +147,19 @@ def _mean(curves: Sequence[Sequence[tuple[float, float]]]) -> tuple[list[float],
     return table[..., 0].mean(0).tolist(), table[..., 1].mean(0).tolist()
 
 
-def _sensible(ends: Sequence[Sequence[float]]) -> tuple[float | None, float | None]:
-    """Limits that do not let one run that went astray flatten all others."""
+def _sensible(ends: Sequence[Sequence[float]], less_is_better: bool) -> tuple[float | None, float | None]:
+    """Limits that do not let one run that went astray flatten all others. What is better than all others is kept."""
     values = np.array([value for curve in ends for value in curve])
     values = values[np.isfinite(values)]
     if not len(values):
         return None, None
     low, high = np.quantile(values, [0.0, 1.0])
-    near = np.quantile(values, 0.9)
-    high = min(high, near + 2 * (near - low)) if near > low else high
+    if less_is_better:
+        near = np.quantile(values, 0.9)
+        high = min(high, near + 2 * (near - low)) if near > low else high
+    else:
+        near = np.quantile(values, 0.1)
+        low = max(low, near - 2 * (high - near)) if near < high else low
     margin = 0.05 * ((high - low) or abs(high) or 1)
     return float(low - margin), float(high + margin)
 

@@ -36,8 +36,9 @@ def review(paths: Sequence[Path], output: Path | None = None) -> None:
     tasks = of_each_task(runs)
     for name, some in tasks.items():
         if len(tasks) > 1:
-            print(f"{name}: {len(some)} runs, which are compared with one another only")
-        Console().print(comparison_table(some))
+            print(f"{name}: {_counted(some)}, compared with none of the others")
+        console = Console()
+        console.print(comparison_table(some, console))
     if len(runs) == len(paths) == 2 and len(tasks) == 1:
         for table in pair_tables(*runs):
             Console().print(table)
@@ -56,9 +57,13 @@ def review(paths: Sequence[Path], output: Path | None = None) -> None:
     states = [run.state for run in runs]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
     write_review_page(
-        runs, ", ".join(path.name for path in paths), f"{len(runs)} runs: {counts}", output / "index.html"
+        runs, ", ".join(path.name for path in paths), f"{_counted(runs)}: {counts}", output / "index.html"
     )
     print(f"{output}: index.html (opens in a browser), {', '.join(sorted(_written(output)))}")
+
+
+def _counted(runs: Sequence[Run]) -> str:
+    return f"{len(runs)} run{'s' if len(runs) > 1 else ''}"
 
 
 def _written(output: Path) -> list[str]:

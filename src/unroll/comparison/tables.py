@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from unroll.comparison.rows import differences, differing, rows_of
@@ -14,18 +15,30 @@ from unroll.durations import clock
 _KEYS = 3  # that have a column each; more of them stand in one together
 
 
-def comparison_table(runs: Sequence[Run]) -> Table:
-    """A line for each choice, the best first and marked: the watched metric, size, speed and time."""
+def comparison_table(runs: Sequence[Run], console: Console) -> Table:
+    """A line for each choice, the best first and marked: the watched metric, size, speed and time.
+
+    Numbers are never broken. Where the terminal is too narrow for all, choices share a column; then speed and time go, and
+    then the size.
+    """
+    few = 0 < len(rows_of(runs)[0].settings) <= _KEYS
+    forms = [(few, 3), (False, 3), (False, 1), (False, 0)]
+    tables = [_table(runs, apart, numbers) for apart, numbers in forms]
+    unbounded = console.options.update_width(10_000)
+    fits = [table for table in tables if console.measure(table, options=unbounded).minimum <= console.width]
+    return [*fits, tables[-1]][0]
+
+
+def _table(runs: Sequence[Run], apart: bool, numbers: int) -> Table:
+    """With a column for each choice, or one for all; and so many of the numbers beside the metric."""
     rows = rows_of(runs)
     table = Table(box=box.SIMPLE)
-    keys = list(rows[0].settings)
-    apart = 0 < len(keys) <= _KEYS
-    for heading in keys if apart else ["choices"]:
-        table.add_column(heading, overflow="fold")
+    for heading in list(rows[0].settings) if apart else ["choices"]:
+        table.add_column(heading, overflow="fold", min_width=min(12, len(heading)))
     units = sorted({run.summary["throughput"]["unit"] for run in runs if run.summary})
-    table.add_column(runs[0].metric, justify="right", no_wrap=True)
-    for heading in ("parameters", " ".join(units) or "throughput", "training", "runs"):
-        table.add_column(heading, justify="right", overflow="fold")
+    for heading in [runs[0].metric, "parameters", " ".join(units) or "throughput", "training"][: 1 + numbers]:
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("run", justify="right", overflow="fold", min_width=5)
     for row in rows:
         states = [run.state for run in row.runs]
         told = ", ".join(
@@ -41,12 +54,17 @@ def comparison_table(runs: Sequence[Run]) -> Table:
         table.add_row(
             *(row.settings.values() if apart else [row.title or _called(row.runs)]),
             value,
-            _whole(row.average("parameters")),
-            _whole(row.average("throughput", "value")),
-            "" if math.isnan(row.average("train_seconds")) else clock(row.average("train_seconds")),
+            *[
+                _whole(row.average("parameters")),
+                _whole(row.average("throughput", "value")),
+                "" if math.isnan(row.average("train_seconds")) else clock(row.average("train_seconds")),
+            ][:numbers],
             named + (f" ({told})" if told and row.values else ""),
             style="bold" if row is rows[0] and row.values and len(rows) > 1 else None,
         )
+    for column in table.columns:
+        if column.no_wrap:  # rich takes a mean and its spread for two words
+            column.min_width = max(len(str(cell)) for cell in [column.header, *column.cells])
     return table
 
 

@@ -205,9 +205,10 @@ class MemoryData(Data):
         """What is scored by who remembers."""
         return {name: float(name == "accuracy") for name in self.guessing}
 
-    def drawn_at(self, lag: int) -> Drawn:
-        """A thousand sequences of another lag, which belong to no split."""
-        return self.draw(1000, lag, np.random.default_rng([self.sequence_seed, len(SPLITS), lag]))
+    def drawn_at(self, lag: int, splits: str) -> Drawn:
+        """A thousand sequences of another lag, which belong to no split; others beside each, or several joined by +."""
+        beside = [SPLITS.index(split) for split in splits.split("+")]
+        return self.draw(1000, lag, np.random.default_rng([self.sequence_seed, len(SPLITS), lag, *beside]))
 
     def drawn(self, split: str) -> Drawn:
         """The sequences of a split."""

@@ -40,15 +40,9 @@ def by_words(weights: np.ndarray, target_places: list[int], source_places: list[
 
 
 def draw_alignments(alignments: list[Alignment], picture: Path) -> None:
-    """Each in a field of its own, of a long one the beginning; the darker, the more weight."""
-    alignments = [
-        Alignment(
-            [_cut(word) for word in found.source[:_WORDS]],
-            [_cut(word) for word in found.target[:_WORDS]],
-            found.weights[:_WORDS, :_WORDS],
-        )
-        for found in alignments
-    ]
+    """Each in a field of its own, of a long one the beginning; the darker, the more weight. The rest of a long source has a
+    last column, with all its weight."""
+    alignments = [_shortened(found) for found in alignments]
     sizes = [(len(found.target), len(found.source)) for found in alignments]
     height = sum(1.3 + 0.26 * rows for rows, _ in sizes)
     width = 2.2 + 0.34 * max(columns for _, columns in sizes)
@@ -66,6 +60,14 @@ def draw_alignments(alignments: list[Alignment], picture: Path) -> None:
         axes.tick_params(which="minor", length=0)
         axes.spines[:].set_visible(False)
     save_figure(figure, picture)
+
+
+def _shortened(found: Alignment) -> Alignment:
+    source, weights = [_cut(word) for word in found.source[:_WORDS]], found.weights[:_WORDS]
+    if len(found.source) > _WORDS:
+        source.append(f"… {len(found.source) - _WORDS} more")
+        weights = np.column_stack([weights[:, :_WORDS], weights[:, _WORDS:].sum(1)])
+    return Alignment(source, [_cut(word) for word in found.target[:_WORDS]], weights)
 
 
 def _cut(word: str) -> str:

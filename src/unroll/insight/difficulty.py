@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from unroll.insight.pictures import COLOURS, GREY, MARKERS, new_figure, save_figure
+from unroll.insight.pictures import COLOURS, GREY, MARKERS, legend_below, new_figure, save_figure
 from unroll.writing import written_whole
 
 _GROUPS = 10
@@ -94,17 +94,16 @@ def draw_difficulty(lines: dict[str, Difficulty], picture: Path) -> None:
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
         # The first ones broader, so that they show under those that lie on them.
         broad = 1 + 4 / (1 + number)
-        style = {"linewidth": broad, "markersize": 4 + broad, "clip_on": False}
+        dashes = "-" if number < len(COLOURS) else "--"
+        style = {"linestyle": dashes, "linewidth": broad, "markersize": 4 + broad, "clip_on": False}
         axes.plot(line.values, line.scores, color=colour, marker=marker, label=name, **style)
     first = next(iter(lines.values()))
     if first.chance is not None:
-        axes.axhline(first.chance, color=GREY, linewidth=1, linestyle="--", label="chance")
+        axes.axhline(first.chance, color=GREY, linewidth=1, linestyle="--", label="best constant answer")
     axes.set_xlabel(first.label)
     axes.set_ylabel(first.score)
     lowest = min(value for line in lines.values() for value in [*line.scores, first.chance or line.most])
     axes.set_ylim(max(0, lowest - 0.05 * first.most), first.most)
     axes.grid(alpha=0.3)
-    legend = axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    legend_below(figure, axes)
     save_figure(figure, picture)

@@ -13,7 +13,7 @@ from rich import box
 from rich.table import Table
 
 from unroll.errors import UserError, one_line
-from unroll.insight.pictures import COLOURS, GREY, MARKERS, first_of, new_figure, save_figure
+from unroll.insight.pictures import COLOURS, GREY, MARKERS, first_of, legend_below, new_figure, save_figure
 from unroll.writing import write_csv
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def draw_memories(curves: Mapping[str, Mapping[str, Sequence[float]]], picture: 
         axes.set_xlabel("lag T - t (steps back from where the loss reads)")
         axes.grid(alpha=0.3)
     parts.flat[0].set_ylabel("gradient  ||dL_T / ds_t||, share of its largest")
-    parts.flat[-1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    legend_below(figure, parts.flat[0])
     save_figure(figure, picture)
 
 

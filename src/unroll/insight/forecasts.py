@@ -73,7 +73,9 @@ def _draw_fan(axes: Any, fan: Fan) -> None:
     axes.set_title(fan.title, fontsize=9, parse_math=False)
     locator = AutoDateLocator(minticks=3, maxticks=7)
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    # Not the end's month and year below all ticks: the first ones may be of another.
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
+    axes.set_xlabel(f"from {fan.times[shown][0]:%Y-%m-%d %H:%M}".removesuffix(" 00:00"), fontsize=8, loc="left")
     axes.grid(alpha=0.3)
 
 

@@ -22,6 +22,7 @@ def draw_learning_curve(metrics_csv: Path, picture: Path, name: str, label: str)
         column = f"{split}/{name}"
         points = [(int(row["step"]), float(row[column])) for row in rows if row.get(column)]
         if points:
+            marker = marker if len(points) > 1 else "o"  # a line of one point is none
             axes.plot(*zip(*points, strict=True), color=colour, marker=marker, markersize=4, label=told)
             axes.annotate(
                 f"{points[-1][1]:.3f}",

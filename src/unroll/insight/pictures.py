@@ -34,6 +34,15 @@ def new_figure(width: float, height: float, **grid: Any) -> tuple[Any, Any]:
     return figure, parts
 
 
+def legend_below(figure: Any, axes: Any) -> None:
+    """The names of an axes' lines under the whole figure, in as many columns as there is room for."""
+    handles, labels = axes.get_legend_handles_labels()
+    columns = max(1, int(figure.get_figwidth() / (0.5 + 0.06 * max(map(len, labels)))))
+    legend = figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside lower center", ncols=columns)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
 def first_of(parts: Any, count: int) -> list[Any]:
     """The first axes of a grid that has more; the others are taken away."""
     axes = list(np.ravel(parts))

@@ -92,9 +92,11 @@ def draw_saliency(
         axes.set_yticks(range(len(rows)), [_visible(name) for name in rows], fontsize=7, parse_math=False)
         axes.set_xlabel(f"read by the {name}" if name != "recurrent" else "read")
     parts.flat[0].set_ylabel("predicted")
-    bar = figure.colorbar(shown, ax=parts, label="||d log p / d x||,\nof the row's largest", pad=0.01)
+    bar = figure.colorbar(shown, ax=parts, label="share of the\nrow's largest", pad=0.01)
     bar.set_ticks([0, -1, -2, -3], labels=["1", "0.1", "0.01", "0.001 or less"])
-    caption = "Each row: a prediction, and how strongly it hangs on each step that was read."
+    caption = (
+        "Each row: a prediction, and how strongly it hangs on each step that was read: the norm of its gradient for it."
+    )
     figure.supxlabel("\n".join(textwrap.wrap(caption, 100)), fontsize=8, x=0.01, ha="left")
     save_figure(figure, picture)
 

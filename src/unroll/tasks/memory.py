@@ -164,7 +164,7 @@ class Memory(Task):
         data = cast(MemoryData, data)
         lags = sorted({max(data.shortest, round(share * data.lag)) for share in _OTHER_LAGS})
         loader = data.eval_dataloader(splits)
-        drawn = [loader.drawn if lag == data.lag else data.drawn_at(lag) for lag in lags]
+        drawn = [loader.drawn if lag == data.lag else data.drawn_at(lag, splits) for lag in lags]
         scores = [self.accuracy(some, loader.batch_size) for some in drawn]
         chance = data.guessing["accuracy"]
         line = Difficulty(
