@@ -100,7 +100,8 @@ def test_numbers_are_whole_on_a_narrow_terminal(sweep, width):
     assert max(map(len, written.splitlines())) <= width
     for row in rows_of(runs):
         if row.values:
-            assert f"{row.mean:.4f} ± {row.spread:.4f}" in written
+            assert f"{row.mean:.4f} ± {row.spread:.4f}".removesuffix(" ± nan") in written
+        assert all(f"{key}={value}" in written or value in written for key, value in row.settings.items())
 
 
 @pytest.mark.parametrize("less_is_better", [True, False])

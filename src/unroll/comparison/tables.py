@@ -12,6 +12,7 @@ from unroll.comparison.rows import differences, differing, rows_of
 from unroll.comparison.run import Run
 from unroll.durations import clock
 
+_LONGEST = 32  # letters of a word that is not broken
 _KEYS = 3  # that have a column each; more of them stand in one together
 
 
@@ -34,11 +35,11 @@ def _table(runs: Sequence[Run], apart: bool, numbers: int) -> Table:
     rows = rows_of(runs)
     table = Table(box=box.SIMPLE)
     for heading in list(rows[0].settings) if apart else ["choices"]:
-        table.add_column(heading, overflow="fold", min_width=min(12, len(heading)))
+        table.add_column(heading, overflow="fold")
     units = sorted({run.summary["throughput"]["unit"] for run in runs if run.summary})
     for heading in [runs[0].metric, "parameters", " ".join(units) or "throughput", "training"][: 1 + numbers]:
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("run", justify="right", overflow="fold", min_width=5)
+    table.add_column("run", justify="right", overflow="fold")
     for row in rows:
         states = [run.state for run in row.runs]
         told = ", ".join(
@@ -62,10 +63,14 @@ def _table(runs: Sequence[Run], apart: bool, numbers: int) -> Table:
             named + (f" ({told})" if told and row.values else ""),
             style="bold" if row is rows[0] and row.values and len(rows) > 1 else None,
         )
-    for column in table.columns:
-        if column.no_wrap:  # rich takes a mean and its spread for two words
-            column.min_width = max(len(str(cell)) for cell in [column.header, *column.cells])
+    for column in table.columns:  # rich would take a mean and its spread for two words, and break others to make room
+        pieces = [piece for cell in [column.header, *column.cells] for piece in _pieces(str(cell), column.no_wrap)]
+        column.min_width = min(_LONGEST, max(map(len, pieces)))
     return table
+
+
+def _pieces(cell: str, whole: bool) -> list[str]:
+    return [cell] if whole else cell.split() or [""]
 
 
 def _called(runs: Sequence[Run]) -> str:
