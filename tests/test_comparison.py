@@ -125,6 +125,32 @@ def test_the_direction_is_the_tasks_own(tmp_path):
     assert [row.runs[0].name for row in rows_of(runs)] == ["1", "0", "2"]
 
 
+def test_runs_that_differ_in_more_than_their_seed_are_not_averaged(tmp_path):
+    """However it came about: a budget that was raised on resuming, a YAML that was edited."""
+    for name, seed, change in (("a", 1, {}), ("b", 2, {}), ("c", 3, {"max_steps": 400})):
+        run(tmp_path / name, f"seed={seed}")
+        config = yaml.safe_load((tmp_path / name / "config.yaml").read_text())
+        config["trainer"].update(change)
+        (tmp_path / name / "config.yaml").write_text(yaml.safe_dump(config))
+    runs = read_runs([tmp_path])
+    assert differing(runs) == ["trainer.max_steps", "seed"]
+    assert sorted([run.name for run in row.runs] for row in rows_of(runs)) == [["a", "b"], ["c"]]
+    assert runs[2].setting("trainer.max_steps") == "400"
+    # Written in another way it is the same.
+    run(tmp_path / "d", "optimizer.lr=0.001", "seed=1")
+    run(tmp_path / "e", "optimizer.lr=1e-3", "seed=2")
+    assert len(rows_of(read_runs([tmp_path / "d", tmp_path / "e"]))) == 1
+
+
+def test_what_watches_other_metrics_has_a_folder_of_its_own(tmp_path):
+    for name, metric in (("0", "bpc"), ("1", "loss")):
+        run(tmp_path / "runs" / name, f"watch.metric=val/{metric}")
+    review([tmp_path / "runs"], tmp_path / "out")
+    for metric in ("bpc", "loss"):
+        with (tmp_path / f"out/char_lm_{metric}/runs.csv").open(newline="") as file:
+            assert len(list(csv.DictReader(file))) == 1
+
+
 def test_the_door_writes_table_pictures_and_page(sweep, tmp_path):
     result = door("compare.py", str(sweep), "--output", str(tmp_path / "out"), COLUMNS="140")
     assert result.returncode == 0, result.stderr

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from unroll.comparison.rows import differing, flat_config, of_each_task, rows_of
+from unroll.comparison.rows import differing, of_each_task, rows_of
 from unroll.comparison.run import Run
 from unroll.writing import written_whole
 
@@ -40,7 +40,7 @@ def _task(name: str, runs: Sequence[Run]) -> dict[str, Any]:
     rows = rows_of(runs)
     group = {run.folder: index for index, row in enumerate(rows) for run in row.runs}
     best = {run.folder for run in rows[0].runs} if rows[0].values and len(rows) > 1 else set()
-    configs = [dict(flat_config(run.config)) for run in runs]
+    configs = [run.values for run in runs]
     common = {key: value for key, value in configs[0].items() if all(config.get(key) == value for config in configs)}
     curves = [_curves(run) for run in runs]
     keys = differing(runs)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from unroll.comparison.rows import rows_of
+from unroll.comparison.rows import Row, rows_of
 from unroll.comparison.run import Run
 from unroll.insight.pictures import COLOURS, GREY, MARKERS, new_figure, save_figure
 
+_LETTERS = 56  # of a line's name
 _LINES = 12  # in one picture, at most; the best
 
 
@@ -80,7 +81,7 @@ def draw_curves(runs: Sequence[Run], picture: Path) -> bool:
                 axes.plot(*zip(*curve, strict=True), color=colour, alpha=0.25 if len(curves) > 1 else 1, linewidth=1)
             x, y = _mean(curves)
             style = "-" if index < len(COLOURS) else "--"
-            label = row.title or row.runs[0].name
+            label = _label(row)
             axes.plot(x, y, style, color=colour, marker=marker, markersize=4, label=label)
             ends.append(y)
         axes.set_xlabel(told)
@@ -113,7 +114,7 @@ def draw_frontier(runs: Sequence[Run], picture: Path) -> bool:
         for index, (row, (x, y)) in enumerate(zip(rows, points, strict=True)):
             spread = None if math.isnan(row.spread) else row.spread
             colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
-            axes.errorbar(x, y, yerr=spread, color=colour, marker=marker, linestyle="", label=row.title)
+            axes.errorbar(x, y, yerr=spread, color=colour, marker=marker, linestyle="", label=_label(row))
         front = frontier(points, less)
         axes.plot(*zip(*front, strict=True), color=GREY, linewidth=1, zorder=0)
         axes.set_xscale("log")
@@ -129,6 +130,14 @@ def draw_frontier(runs: Sequence[Run], picture: Path) -> bool:
         parts[1].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     save_figure(figure, picture)
     return True
+
+
+def _label(row: Row) -> str:
+    """Its settings, or where they are too many for a legend, the runs' names."""
+    if row.title and len(row.title) <= _LETTERS:
+        return row.title
+    names = ", ".join(run.name for run in row.runs)
+    return names if len(names) <= _LETTERS else f"{names[: _LETTERS - 1]}…"
 
 
 def frontier(points: Sequence[tuple[float, float]], less_is_better: bool) -> list[tuple[float, float]]:

@@ -1,6 +1,6 @@
 """The review of experiments: table, pictures and page of the runs in some folders."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -47,7 +47,7 @@ def review(paths: Sequence[Path], output: Path | None = None) -> None:
     if output is None:
         return
     for some in tasks.values():
-        folder = output if len(tasks) == 1 else output / some[0].task
+        folder = output if len(tasks) == 1 else output / _folder_of(some, tasks)
         write_csv(folder / "runs.csv", *table_of_runs(some))
         for draw, picture in ((draw_heat_map, "heat_map"), (draw_curves, "curves"), (draw_frontier, "frontier")):
             draw(some, folder / f"{picture}.png")
@@ -60,6 +60,13 @@ def review(paths: Sequence[Path], output: Path | None = None) -> None:
         runs, ", ".join(path.name for path in paths), f"{_counted(runs)}: {counts}", output / "index.html"
     )
     print(f"{output}: index.html (opens in a browser), {', '.join(sorted(_written(output)))}")
+
+
+def _folder_of(runs: Sequence[Run], tasks: Mapping[str, Sequence[Run]]) -> str:
+    """The task's name; and what is watched, where runs of it watch several things."""
+    task = runs[0].task
+    alone = sum(some[0].task == task for some in tasks.values()) == 1
+    return task if alone else f"{task}_{runs[0].metric.rpartition('/')[2]}"
 
 
 def _counted(runs: Sequence[Run]) -> str:

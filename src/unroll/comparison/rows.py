@@ -6,13 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unroll.comparison.run import Run, written
+from unroll.comparison.run import Run, flat_config
 
-_BESIDE_THE_POINT = ("logger", "launcher", "resume", "trust", "sweep")
+_BESIDE_THE_POINT = ("logger", "launcher", "resume", "trust", "sweep", "choices", "test")
 
 
 def differing(runs: Sequence[Run]) -> list[str]:
-    """The keys that some run's command line names and that are not alike in all; `seed` last."""
+    """The keys that some run's command line names and that are not alike in all; then what else tells runs apart that would
+    otherwise pass for the same but for their seed; `seed` last."""
     named = dict.fromkeys(key for run in runs for key in run.overrides)
     groups = ("task", "data", "model", "truncation", "experiment")
     keys = dict.fromkeys([*(group for group in groups), *named, "seed"])
@@ -21,7 +22,23 @@ def differing(runs: Sequence[Run]) -> list[str]:
         for key in keys
         if key.split(".")[0] not in _BESIDE_THE_POINT and len({run.setting(key) for run in runs}) > 1
     ]
+    alike: dict[tuple[str, ...], list[Run]] = {}
+    for run in runs:
+        alike.setdefault(tuple(run.setting(key) for key in found if key != "seed"), []).append(run)
+    found += dict.fromkeys(key for group in alike.values() for key in _apart(group) if key not in found)
     return sorted(found, key=lambda key: key == "seed")
+
+
+def _apart(runs: Sequence[Run]) -> list[str]:
+    """The keys of their whole configs in which runs differ, without those that only repeat the seed."""
+    first = runs[0].values
+    return [
+        key
+        for key in first
+        if key.split(".")[0] not in _BESIDE_THE_POINT
+        and any(run.values.get(key) != first[key] for run in runs[1:])
+        and any(run.values.get(key) != run.values.get("seed") for run in runs)
+    ]
 
 
 @dataclass(frozen=True)
@@ -95,12 +112,3 @@ def differences(one: dict[str, Any], two: dict[str, Any]) -> list[tuple[str, str
         for key in dict.fromkeys([*ours, *theirs])
         if ours.get(key, "") != theirs.get(key, "")
     ]
-
-
-def flat_config(node: Any, path: str = "") -> list[tuple[str, str]]:
-    """Every key of a config with its dots, and its value as it is written on a command line."""
-    if isinstance(node, dict) and node:
-        return [
-            item for key, value in node.items() for item in flat_config(value, f"{path}.{key}" if path else str(key))
-        ]
-    return [(path, written(node))]

@@ -72,16 +72,16 @@ class Run:
 
     def setting(self, key: str) -> str:
         """What it has for a key or group, as on a command line."""
-        if key in self.overrides:
-            return shortened(self.overrides[key])
         if key in self.config["choices"]:
             return str(self.config["choices"][key])
-        node: Any = self.config
-        for part in key.split("."):
-            if not isinstance(node, dict) or part not in node:
-                return ""
-            node = node[part]
-        return written(node)
+        if key in self.values:
+            return shortened(self.values[key])
+        return shortened(self.overrides.get(key, ""))
+
+    @cached_property
+    def values(self) -> dict[str, str]:
+        """Each key of its config, dotted, as it is written on a command line."""
+        return dict(flat_config(self.config))
 
     @cached_property
     def history(self) -> list[dict[str, float]]:
@@ -192,3 +192,12 @@ def shortened(text: str) -> str:
         return f"{float(text):.4g}" if len(text) > 9 else text
     except ValueError:
         return text
+
+
+def flat_config(node: Any, path: str = "") -> list[tuple[str, str]]:
+    """Every key of a config with its dots, and its value as it is written on a command line."""
+    if isinstance(node, dict) and node:
+        return [
+            item for key, value in node.items() for item in flat_config(value, f"{path}.{key}" if path else str(key))
+        ]
+    return [(path, written(node))]
