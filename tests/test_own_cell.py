@@ -8,12 +8,19 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 import yaml
 from conftest import ROOT, SMALL, composed, door
+from stacks import assert_same
+from torch import nn
 
+from unroll.building import build_data, build_task
+from unroll.cells.base import Cell
 from unroll.composing import groups
 from unroll.errors import UserError
-from unroll.trust import check_trusted
+from unroll.insight.gradient_flow import _norms
+from unroll.recurrent import Recurrent
+from unroll.trust import check_trusted, packages_of_others
 
 EXAMPLE = ROOT / "examples" / "own_cell"
 
@@ -27,7 +34,95 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = door("train.py", *arguments, cwd=folder)
     assert result.returncode == 0, result.stderr
     assert "analytic path over time" in result.stdout
+    assert "use it     python predict.py run --trust my_cells\n" in result.stdout
     return folder
+
+
+class Reservoir(Cell):
+    """An echo state network (Jaeger 2001): nothing of it is trained."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.register_buffer("W", torch.randn(hidden_size, input_size, dtype=torch.float64))
+        self.register_buffer("U", 0.3 * torch.randn(hidden_size, hidden_size, dtype=torch.float64))
+
+    def project(self, x):
+        return F.linear(x, self.W)
+
+    def step(self, px_t, state, *masks):
+        return torch.tanh(px_t + F.linear(state, self.U))
+
+
+class Clockwork(Cell):
+    """Units that act every other step (after Koutnik et al. 2014): the state has a counter, and a size without features."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.W, self.U = nn.Linear(input_size, hidden_size), nn.Linear(hidden_size, hidden_size)
+
+    def initial_state(self, batch_size, like):
+        counter = torch.zeros(batch_size, 1, dtype=torch.int64, device=like.device)
+        return like.new_zeros(batch_size, self.hidden_size), counter, like.new_ones(batch_size)
+
+    def output(self, state):
+        return state[0]
+
+    def project(self, x):
+        return self.W(x)
+
+    def step(self, px_t, state, *masks):
+        h, t, size = state
+        new = torch.tanh(px_t + self.U(h) / size[:, None])
+        acts = t % (1 + torch.arange(h.shape[1]) % 2) == 0
+        return torch.where(acts, new, h), t + 1, 1 + new.square().mean(-1)
+
+
+def test_a_cell_without_weights_has_a_type_all_the_same():
+    recurrent = Recurrent(3, 4, Reservoir, num_layers=2)
+    x = torch.randn(5, 2, 3, dtype=torch.float64)
+    y, state = recurrent(x)
+    first, state = recurrent(x[:2])
+    assert first.dtype == torch.float64
+    assert_same([torch.cat([first, recurrent(x[2:], state)[0]])], [y])
+
+
+@pytest.mark.parametrize("lengths", [None, torch.tensor([9, 4, 0])])
+def test_a_state_may_count(lengths):
+    """Recomputed as kept; the counter stays a whole number."""
+    found = []
+    for recompute in (None, 2):
+        torch.manual_seed(1)
+        recurrent = Recurrent(3, 4, Clockwork, num_layers=2, recompute=recompute).double()
+        x = torch.randn(9, 3, 3, dtype=torch.float64, requires_grad=True)
+        y, state = recurrent(x, None, lengths)
+        counter = state[0][1]
+        assert counter.dtype == torch.int64
+        assert counter.flatten().tolist() == ([9, 9, 9] if lengths is None else lengths.tolist())
+        total = y.square().sum() + state[1][0].sum() + state[0][2].sum()
+        found.append([y, *torch.autograd.grad(total, [x, *recurrent.parameters()])])
+    assert_same(*found)
+
+
+def test_how_far_gradients_reach_is_measured_in_parts_of_any_shape():
+    states = [[torch.randn(2, 3, requires_grad=True), torch.randn(2, requires_grad=True)] for _ in range(2)]
+    total = sum((3 * part).sum() for state in states for part in state)
+    assert_same([_norms(total, states)], [torch.full((2, 2), 3 * 4**0.5)])
+
+
+def test_a_stop_iteration_within_a_loss_does_not_pass_for_the_end_of_an_epoch():
+    config = composed("task=recall", "data.sizes=[20,20,20]")
+    data = build_data(config)
+    data.prepare_data()
+    task = build_task(config, data.spec)
+    task.loss = lambda batch, state: next(iter(()))
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        task.training_step(next(iter(data.train_dataloader())), 0)
+
+
+def test_packages_that_a_run_needs_are_named():
+    config = {"model": {"cell": {"_target_": "my_cells.UGRNN"}}, "task": {"_target_": "unroll.tasks.char_lm.CharLM"}}
+    assert packages_of_others(config) == ["my_cells"]
+    assert packages_of_others(composed("task=translation")) == []
 
 
 @pytest.mark.parametrize("script", ["evaluate.py", "predict.py"])

@@ -10,6 +10,7 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -17,8 +18,9 @@ from typing import Any, cast
 from unroll.loading import until_loaded
 
 
-def _goes_on(folder: Path) -> str:
-    return f"`python train.py {shlex.quote(f'resume={folder}')}` goes on"
+def _goes_on(folder: Path, packages: Sequence[str] = ()) -> str:
+    told = [f"resume={folder}", *(f"trust={package}" for package in packages)]
+    return f"`python train.py {' '.join(map(shlex.quote, told))}` goes on"
 
 
 if __name__ == "__main__":
@@ -44,7 +46,7 @@ from unroll.summary import budget, finish, parameters
 from unroll.tasks.base import Task
 from unroll.trainer import build_loggers, build_trainer, check_optimizer, rank
 from unroll.training_log import TrainingLog
-from unroll.trust import check_trusted
+from unroll.trust import check_trusted, packages_of_others
 
 _TOLD = 3  # settings in which two models differ
 
@@ -95,12 +97,13 @@ def _run(config: dict[str, Any], folder: Path) -> None:
     # What has a log was begun, and killed before its first checkpoint.
     fresh = not resumed and not (folder / "train.log").exists()
     quiet()
+    goes_on = _goes_on(folder, packages_of_others(config))
     settings = free_speed() if config["free_speed"] else "torch's own"
     try:
         check(config)
         data, task, trainer, training_log, described = _build(config, folder, resumed)
     except Stopped as stopped:
-        raise Stopped(stopped.number, f"{stopped} before its first step; {_goes_on(folder)}") from None
+        raise Stopped(stopped.number, f"{stopped} before its first step; {goes_on}") from None
     except (UserError, OSError) as error:
         _discard_unbegun(config, folder, fresh)
         if config["choices"]["sweep"]:
@@ -127,7 +130,13 @@ def _run(config: dict[str, Any], folder: Path) -> None:
     trainer.loggers = [MetricsCSV(folder / "metrics.csv"), *build_loggers(config, folder)]
     finished = False
     try:
+        before = None if last is None else read_checkpoint(last)["global_step"]
         trainer.fit(task, data, ckpt_path=last, weights_only=True)
+        if trainer.global_step == before:
+            ends = ", ".join(
+                f"trainer.{key}={value}" for key, value in budget(config).items() if value not in (None, -1)
+            )
+            log.info(f"no step was left to train: {ends} end this run after step {before}")
         finish(config, trainer, task, data, training_log, folder)
         finished = True
     except (MisconfigurationException, ValueError, UserError) as error:
@@ -138,14 +147,14 @@ def _run(config: dict[str, Any], folder: Path) -> None:
     except Stopped as stopped:
         if not trainer.is_global_zero:  # the first process tells
             raise SystemExit(128 + stopped.number) from None
-        raise Stopped(stopped.number, f"{stopped}; {_goes_on(folder)}") from None
+        raise Stopped(stopped.number, f"{stopped}; {goes_on}") from None
     except RuntimeError as error:
         if trainer.world_size > 1 and _tells_of_another(error):
             reason = f"another process of this run has ended, or cannot be reached any more ({one_line(error)[:120]})"
-            raise UserError(f"{reason}: {_goes_on(folder)}") from None
+            raise UserError(f"{reason}: {goes_on}") from None
         raise
     except SystemExit:  # Lightning's answer to Ctrl-C
-        raise Interrupted(f"interrupted after step {trainer.global_step}; {_goes_on(folder)}") from None
+        raise Interrupted(f"interrupted after step {trainer.global_step}; {goes_on}") from None
     finally:
         _close(trainer, finished)
 
@@ -229,12 +238,13 @@ def _take_weights(task: Task, source: Path, config: dict[str, Any]) -> None:
         load_weights(task, read_checkpoint(path), path)
     except UserError:
         differing = [
-            f"{key} is {theirs or 'not there'}, and {ours or 'not there'} here"
-            for key, theirs, ours in differences(read_config(source)["model"], config["model"])
+            f"{group}.{key} is {theirs or 'not there'}, and {ours or 'not there'} here"
+            for group in ("model", "task")
+            for key, theirs, ours in differences(read_config(source)[group], config[group])
         ]
         if not differing:
             raise
-        told = "; ".join(f"model.{line}" for line in differing[:_TOLD])
+        told = "; ".join(differing[:_TOLD])
         raise UsageError(f"init_from={source}: its weights do not fit this model: {told}") from None
 
 

@@ -56,7 +56,9 @@ class _Recomputed(torch.autograd.Function):
         ctx.save_for_backward(x, *inputs[parts:])
         ctx.mask_count = mask_count
         torch.clear_autocast_cache()  # what was cast without a graph here must not be taken where there is one
-        return (outputs, *(tensor.clone() for tensor in flatten(state)))
+        final = [tensor.clone() for tensor in flatten(state)]
+        ctx.mark_non_differentiable(*(tensor for tensor in final if not tensor.is_floating_point()))
+        return (outputs, *final)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -64,7 +66,9 @@ class _Recomputed(torch.autograd.Function):
         x, *rest = ctx.saved_tensors
         masks = rest[: ctx.mask_count]
         parts = ctx.parts
-        d_state = list(d_final)
+        # What counts, in whole numbers, has no gradient.
+        moving = [index for index, tensor in enumerate(flatten(ctx.like)) if tensor.is_floating_point()]
+        d_state: list[Tensor | None] = [d_final[index] if index in moving else None for index in range(parts)]
         wants_x = ctx.needs_input_grad[6]
         d_x = torch.empty_like(x) if wants_x else None
         parameters = list(ctx.cell.parameters())
@@ -74,7 +78,9 @@ class _Recomputed(torch.autograd.Function):
         starts = list(range(0, len(x), ctx.steps))
         for start, state, random in zip(reversed(starts), reversed(ctx.states), reversed(ctx.random), strict=True):
             window = x[start : start + ctx.steps].detach().requires_grad_(wants_x)
-            leaves = [tensor.detach().requires_grad_() for tensor in flatten(state)]
+            leaves = [tensor.detach() for tensor in flatten(state)]
+            for index in moving:
+                leaves[index].requires_grad_()
             mask_leaves = [mask.detach().requires_grad_(mask.requires_grad) for mask in masks]
             _set_random_state(x, random)
             enabled, kind = ctx.autocast
@@ -87,18 +93,20 @@ class _Recomputed(torch.autograd.Function):
                     ctx.backend,
                 )
             wanted = [tensor for tensor in [*mask_leaves, *parameters] if tensor.requires_grad]
+            after = flatten(final)
             grads = torch.autograd.grad(
-                [y, *flatten(final)],
-                [*([window] if wants_x else []), *leaves, *wanted],
-                [d_y[start : start + ctx.steps], *d_state],
+                [y, *(after[index] for index in moving)],
+                [*([window] if wants_x else []), *(leaves[index] for index in moving), *wanted],
+                [d_y[start : start + ctx.steps], *(d_state[index] for index in moving)],
                 allow_unused=True,
                 materialize_grads=True,
             )
             if d_x is not None:
                 d_x[start : start + ctx.steps] = grads[0]
                 grads = grads[1:]
-            d_state = list(grads[:parts])
-            for total, grad in zip(totals, grads[parts:], strict=True):
+            for index, d_part in zip(moving, grads, strict=False):
+                d_state[index] = d_part
+            for total, grad in zip(totals, grads[len(moving) :], strict=True):
                 total += grad
         _set_random_state(x, now)
         by_tensor = iter(totals)

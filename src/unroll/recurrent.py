@@ -8,13 +8,13 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from unroll.cells.base import Cell, Masks, cut_outputs
+from unroll.cells.base import Cell, Masks, as_type, cut_outputs, dtype_of
 from unroll.dropout import dropout
 from unroll.errors import UsageError
 from unroll.late_gradient import late
 from unroll.recompute import run_recomputed
 from unroll.schema import Probability
-from unroll.state import State, flatten, map_state
+from unroll.state import State, flatten
 
 
 class Recurrent(nn.Module):
@@ -147,7 +147,7 @@ class Recurrent(nn.Module):
         batch_size = x.shape[1]
         cells = self._cells
         if state is None:
-            state = self.initial_state(batch_size, x.new_empty(0, dtype=next(self.parameters()).dtype))
+            state = self.initial_state(batch_size, x.new_empty(0, dtype=dtype_of(self)))
         if masks is None:
             masks = self.draw_masks(batch_size, x)
         directions = 2 if self.bidirectional else 1
@@ -190,7 +190,7 @@ class Recurrent(nn.Module):
             W, b = affine
             W_rest = late(W[:, known:])
             inputs = nn.functional.linear(x, W[:, :known], b).unbind(0)
-        kind = next(self.parameters()).dtype
+        kind = dtype_of(self)
         masks = tuple(cell.weights_of_steps(own) for cell, own in zip(cells, masks, strict=False)) + masks[len(cells) :]
 
         def step(t: int, rest: Tensor, state: State) -> tuple[Tensor, State]:
@@ -203,7 +203,7 @@ class Recurrent(nn.Module):
                     x_t = torch.cat([inputs[t], rest], -1) if depth == 0 else self._drop(y, masks, depth)
                     px_t = cell.project(x_t)
                 # Half precision ends where state is carried on.
-                new = map_state(lambda tensor: tensor.to(kind), cell.step(px_t, state[depth], *masks[depth]))
+                new = as_type(cell.step(px_t, state[depth], *masks[depth]), kind)
                 after.append(new)
                 output = cell.output(new)
                 y = x_t + output if self.residual and depth > 0 else output
@@ -226,8 +226,8 @@ class Recurrent(nn.Module):
         """
         if self.bidirectional:
             raise UsageError("model.bidirectional=true: a single step has no other direction")
-        kind = next(self.parameters()).dtype
-        state = map_state(lambda tensor: tensor.to(kind), state)
+        kind = dtype_of(self)
+        state = as_type(state, kind)
         batch_size = len(flatten(state)[0])
         masks = self.draw_masks(batch_size, x)
         for depth, cell in enumerate(self._cells):

@@ -25,6 +25,7 @@ from unroll.runs import BUDGET_KEYS, SUMMARY, checkpoint_path, load_weights
 from unroll.sweep.pruning import Pruning
 from unroll.tasks.base import Task
 from unroll.training_log import TrainingLog
+from unroll.trust import packages_of_others
 from unroll.wandb_logger import log_checkpoints
 from unroll.writing import written_whole
 
@@ -143,13 +144,14 @@ def finish(
         for table in score_tables(splits, metrics, baselines):
             Console().print(table)
     throughput = summary["throughput"]
+    trusted = "".join(f" --trust {shlex.quote(package)}" for package in packages_of_others(config))
     for line in [
         f"trained    {steps:,} steps in {clock(summary['train_seconds'])}, "
         f"{throughput['value']:,.0f} {throughput['unit']} on {summary['device']}",
         *([f"ended      early: {summary['ended_early']}"] if summary["ended_early"] else []),
         f"run        {folder}",
         *told,
-        f"use it     python predict.py {shlex.quote(str(folder))}{task.asked}",
+        f"use it     python predict.py {shlex.quote(str(folder))}{trusted}{task.asked}",
     ]:
         log.info(line)
 

@@ -72,6 +72,16 @@ def check_trusted(node: Any, packages: list[str], source: str, path: str = "") -
         check_trusted(value, packages, source, f"{path}.{key}" if path else str(key))
 
 
+def packages_of_others(node: Any) -> list[str]:
+    """The packages beside ours and our libraries' whose code a config names: what has to be trusted to load its run."""
+    found: dict[str, None] = {}
+    for value in node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ():
+        found.update(dict.fromkeys(packages_of_others(value)))
+    if isinstance(node, Mapping) and "_target_" in node and not _is_ours(str(node["_target_"])):
+        found[str(node["_target_"]).split(".")[0]] = None
+    return list(found)
+
+
 def _is_ours(target: str) -> bool:
     if target == "lightning.Trainer":
         return True

@@ -1,6 +1,7 @@
 """What a cell is."""
 
 from abc import ABC, abstractmethod
+from itertools import chain
 from typing import ClassVar
 
 import torch
@@ -140,10 +141,21 @@ class Cell(nn.Module, ABC):
         if masks is None:
             masks = self.draw_masks(x.shape[1], x)
         # Half precision ends where state is carried on: autocast may answer in it, and a caller may bring it.
-        kind = next(self.parameters()).dtype
-        state = map_state(lambda tensor: tensor.to(kind), state)
+        kind = dtype_of(self)
+        state = as_type(state, kind)
         y, final = getattr(self, self.path(x, lengths) if backend == "auto" else backend)(x, state, lengths, masks)
-        return y, map_state(lambda tensor: tensor.to(kind), final)
+        return y, as_type(final, kind)
+
+
+def dtype_of(module: nn.Module) -> torch.dtype:
+    """The floating type of a module's numbers; torch's default where it has none."""
+    numbers = chain(module.parameters(), module.buffers())
+    return next((tensor.dtype for tensor in numbers if tensor.is_floating_point()), torch.get_default_dtype())
+
+
+def as_type(state: State, kind: torch.dtype) -> State:
+    """A state in a floating type; what counts, in whole numbers, goes on as it is."""
+    return map_state(lambda tensor: tensor.to(kind) if tensor.is_floating_point() else tensor, state)
 
 
 def at_ends(trajectory: Tensor, initial: Tensor, lengths: Tensor | None) -> Tensor:

@@ -162,7 +162,7 @@ def _norms(total: Tensor, states: list[list[Tensor]]) -> Tensor:
     parts = len(states[0])
     gradients = torch.autograd.grad(total, flat, retain_graph=True, allow_unused=True, materialize_grads=True)
     kind = torch.promote_types(gradients[0].dtype, torch.float32)
-    squares = torch.stack([gradient.flatten(1).to(kind).square().sum(1) for gradient in gradients])
+    squares = torch.stack([gradient.reshape(len(gradient), -1).to(kind).square().sum(1) for gradient in gradients])
     return squares.view(len(states), parts, -1).sum(1).sqrt()
 
 

@@ -264,6 +264,10 @@ class Bridge(nn.Module):
         self.directions = 2 if encoder.bidirectional else 1
         like = torch.empty(0)
         given, wanted = flatten(self._joined(encoder.initial_state(1, like))), flatten(decoder.initial_state(1, like))
+        if any(part.dim() < 2 for part in [*given, *wanted]):
+            raise UsageError(
+                "model.cell: a part of its state has no features, (batch,): an encoder hands over (batch, features)"
+            )
         self.maps = nn.ModuleList()
         self.first: Callable[[int, Tensor], State] | None = None
         if decoder.any_state:

@@ -177,10 +177,16 @@ class Task(GuardedGradients, ABC):
         self.trained_on = batch
         if self.truncation.vary_length:
             self._rates.append(batch.rate)
-        result = self.loss(batch, self._starting_state(batch, batch_idx))
+        result = self._cost_of(batch, self._starting_state(batch, batch_idx))
         self._train_state = result.state
         loss = result.value if batch.share == 1 else result.value * batch.share
         return {"loss": loss, "mean": result.value.detach(), "scored": result.scored}
+
+    def _cost_of(self, batch: Any, state: State | None) -> Loss:
+        try:
+            return self.loss(batch, state)
+        except StopIteration as error:  # which Lightning would take for the end of the epoch, again and again
+            raise RuntimeError("StopIteration within the loss") from error
 
     def _starting_state(self, batch: Any, batch_idx: int) -> State | None:
         if self._train_state is None or batch.begins or not self.truncation.carry_state:
@@ -217,7 +223,7 @@ class Task(GuardedGradients, ABC):
 
     def _evaluation_step(self, batch: Any) -> None:
         carry = self.truncation.carry_state and not batch.begins
-        result = self.loss(batch, self._eval_state if carry else None)
+        result = self._cost_of(batch, self._eval_state if carry else None)
         self._eval_state = result.state
         if not batch.share:  # of a process that had nothing left to do
             return
