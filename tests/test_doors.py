@@ -423,6 +423,32 @@ def test_a_run_stopped_early_is_finished_until_it_is_given_more(tmp_path):
     assert json.loads((folder / "summary.json").read_text())["steps"] == 15
 
 
+def test_a_budget_that_ends_where_the_run_is_is_told(tmp_path):
+    folder = small_run(tmp_path, "trainer.max_steps=4")
+    run(folder)
+    result = door("train.py", f"resume={folder}", "trainer.max_epochs=50")
+    assert result.returncode == 0, result.stderr
+    assert "no step was left to train: trainer.max_steps=4, trainer.max_epochs=50 end this run" in result.stdout
+    result = door("train.py", f"resume={folder}", "--config-dir", "conf", "trainer.max_steps=5")
+    assert (result.returncode, result.stderr) == (
+        2,
+        "error: resume= goes on by the run's own config: leave out --config-dir\n",
+    )
+
+
+def test_what_cannot_be_drawn_by_is_refused(finished):
+    import unroll
+
+    task = unroll.load(finished)
+    for wrong in ({"temperature": -1.0}, {"top_k": 0}, {"top_p": 0.0}, {"top_p": 1.5}, {"prompt": ""}):
+        with pytest.raises(UsageError):
+            task.write(**wrong)
+    result = door("predict.py", str(finished), "--prompt", "", "--samples", "2")
+    assert (result.returncode, result.stdout) == (2, "")
+    with pytest.raises(UsageError, match=r"^task\.embedding_size=3: changes what weights there are"):
+        unroll.load(finished, settings=["task.embedding_size=3"])
+
+
 def test_a_run_that_was_begun_is_kept_when_it_cannot_go_on(tmp_path, text):
     """Killed before its first checkpoint, and then its text is gone."""
     folder = small_run(tmp_path, "data=text_files", f"data.path={text}")

@@ -316,6 +316,12 @@ def test_what_a_config_sweeps_over_is_spelled_out_and_the_command_line_replaces_
     some = spelled_out(["-m", "experiment=memory_horizon", "model=lstm", "data.lag=5,10"])
     assert swept(some) == {"truncation": 3, "data.lag": 2} and "model=lstm" in some
     assert spelled_out(["-m", "model=rnn,lstm"]) == ["-m", "model=rnn,lstm"]
+    # Keys that only what is swept over has.
+    assert spelled_out(["-m", "model=skip,skip_only", "task=recall", "model.cell.distance=3", "data.lag=5"]) == [
+        "-m", "model=skip,skip_only", "task=recall", "model.cell.distance=choice(3)", "data.lag=choice(5)",
+    ]  # fmt: skip
+    kept = ["-m", "model=rnn,lstm", "task=recall", "data.lag=5", "model.hidden_size=9"]
+    assert spelled_out(kept) == kept
     OptunaSweeper(1, "tpe", "none", None, 1, 0, params=None)  # as the config has it then
 
 

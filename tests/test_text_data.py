@@ -42,6 +42,8 @@ def test_bytes_decode_as_they_become_whole_characters():
     pieces = [decode(int(token)) for token in vocabulary.encode("é€😀")]
     assert [piece for piece in pieces if piece] == ["é", "€", "😀"]
     assert vocabulary.decode(vocabulary.encode("é€😀")[:-1]) == "é€\ufffd"
+    # Every text has all 256 in common, whatever was trained on.
+    assert (vocabulary.size, vocabulary.unknown("☃ \x00")) == (257, [])
 
 
 def test_vocabulary_survives_its_file(tmp_path):

@@ -277,6 +277,8 @@ def prepare_resume(arguments: list[str]) -> Path | None:
     others = [argument for argument in arguments if not argument.startswith(("resume=", "trust="))]
     if not others:
         return folder
+    if any(argument.startswith(("--config-dir", "-cd")) for argument in others):
+        raise UsageError("resume= goes on by the run's own config: leave out --config-dir")
     changed = [override.key_or_group for override in OverridesParser.create().parse_overrides(others)]
     allowed = {"logger", "trainer", *(f"trainer.{key}" for key in _DEVICE_KEYS + BUDGET_KEYS)}
     for key in changed:

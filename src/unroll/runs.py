@@ -240,7 +240,13 @@ def load(
     spec = load_spec(config, folder)
     check_size(config, spec, weights, path)
     task = build_task(config, spec)
-    load_weights(task, weights, path)
+    try:
+        load_weights(task, weights, path)
+    except UserError:
+        if settings and not checkpoint.endswith((".ckpt", ".safetensors")):
+            told = " ".join(settings)
+            raise UsageError(f"{told}: changes what weights there are; what is set here can change none") from None
+        raise
     return task.eval()
 
 

@@ -98,8 +98,11 @@ class Vocabulary:
 
 
 def build_vocabulary(chunks: Iterable[Chunk], unit: Unit) -> Vocabulary:
-    """Every symbol that the chunks contain: those of the training text, so that no other split is looked at."""
-    seen = np.zeros(_CODE_POINTS if unit == "characters" else 256, bool)
+    """Every symbol that the chunks contain: those of the training text, so that no other split is looked at. Of bytes all
+    256: what was learned of one text can go on with any other."""
+    if unit == "bytes":
+        return Vocabulary(unit, tuple(range(256)))
+    seen = np.zeros(_CODE_POINTS, bool)
     for chunk in chunks:
         seen[_symbols(chunk, unit)] = True
     return Vocabulary(unit, tuple(np.flatnonzero(seen).tolist()))

@@ -11,7 +11,9 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from unroll.composing import CONF, groups, named_packages
 from unroll.errors import UsageError, UserError
@@ -114,13 +116,39 @@ def spelled_out(arguments: list[str]) -> list[str]:
     line: what really stands there replaces it, where Hydra would run both."""
     params = _composed(arguments).hydra.sweeper.get("params")
     if not params:
-        return arguments
+        return _with_their_groups(arguments)
     given = {argument.lstrip("+").partition("=")[0] for argument in arguments}
+    return _with_their_groups(
+        [
+            *arguments,
+            *(f"{key}={value}" for key, value in params.items() if key.lstrip("+") not in given),
+            _NO_PARAMS,
+        ]
+    )
+
+
+def _with_their_groups(arguments: list[str]) -> list[str]:
+    """The arguments, with keys that only what is swept over has (`model=skip,skip_only model.cell.distance=3`) as if they
+    were swept over too. Hydra first composes what does not change, where it would look for them in vain."""
+    parsed = OverridesParser.create().parse_overrides(
+        [argument for argument in arguments if "=" in argument and argument[0] != "-"]
+    )
+    if not any(one.is_sweep_override() and one.key_or_group in groups() for one in parsed):
+        return arguments
+    try:
+        _composed([str(one.input_line) for one in parsed if not one.is_sweep_override()])
+        return arguments
+    except (OmegaConfBaseException, HydraException):
+        keys = {str(one.input_line) for one in parsed if not one.is_sweep_override() and _is_a_groups(one)}
     return [
-        *arguments,
-        *(f"{key}={value}" for key, value in params.items() if key.lstrip("+") not in given),
-        _NO_PARAMS,
+        f"{argument.partition('=')[0]}=choice({argument.partition('=')[2]})" if argument in keys else argument
+        for argument in arguments
     ]
+
+
+def _is_a_groups(override: Override) -> bool:
+    group, _, key = override.key_or_group.partition(".")
+    return bool(key) and group in groups() and not override.is_add() and not override.is_delete()
 
 
 def _sweep_folder(arguments: list[str]) -> Path:

@@ -107,8 +107,12 @@ class LanguageModel(Task):
             For each step the text that has become complete, one str a sample. "".join over a sample's is its text.
 
         Raises:
-            UsageError: an empty prompt.
+            UsageError: an empty prompt, or a temperature, top_k or top_p that there cannot be.
         """
+        if temperature < 0 or (top_k is not None and top_k < 1) or (top_p is not None and not 0 < top_p <= 1):
+            raise UsageError(
+                f"temperature={temperature}, top_k={top_k}, top_p={top_p}: they are 0 or more, 1 or more, and in (0, 1]"
+            )
         encoded = self.vocabulary.encode(prompt)
         if not len(encoded):
             raise UsageError("the prompt is empty: give at least one token to go on from")
@@ -169,6 +173,8 @@ class LanguageModel(Task):
         )
 
     def predict(self, options: argparse.Namespace) -> None:
+        if not options.prompt:
+            raise UsageError("--prompt: is empty: give at least one token to go on from")
         unknown = self.vocabulary.unknown(options.prompt)
         if unknown:
             listed = ", ".join(repr(one) + (f" (U+{ord(one):04X})" if len(one) == 1 else "") for one in unknown)
