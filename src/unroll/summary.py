@@ -54,8 +54,8 @@ def finish(
     """
     steps = trainer.global_step
     # Lightning's own count takes a last, unfinished epoch for a whole one.
-    updates = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)  # of an epoch
-    epochs = round(steps / updates, 2)
+    updates = trainer.num_training_batches / trainer.accumulate_grad_batches  # of an epoch
+    epochs = round(steps / (math.ceil(updates) if math.isfinite(updates) else updates), 2)
     if training_log.validated_at != steps:  # training ended between two validations: the last weights count too
         trainer.validate(task, datamodule=data, verbose=False)
     best = checkpoint_path(folder, "best")
