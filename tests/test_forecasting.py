@@ -105,7 +105,7 @@ def test_evaluate_backtests_as_it_is_told_to(shops):
     ):
         with pytest.raises(UsageError, match=re.escape(line)):
             unroll.load(shops, settings=[wrong])
-    with pytest.raises(UserError, match="is a checkpoint of another model"):
+    with pytest.raises(UsageError, match=r"^task\.output=gaussian: changes what weights there are"):
         unroll.load(shops, settings=["task.output=gaussian"])
 
 
