@@ -147,7 +147,11 @@ def locked(folder: Path, what: str) -> Iterator[None]:
                 yield
                 return
             # Its holder may have just taken it away: then what is locked here keeps nobody out.
-            if not path.exists() or not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            try:
+                mine = os.path.samestat(os.fstat(file.fileno()), path.stat())
+            except FileNotFoundError:
+                mine = False
+            if not mine:
                 continue
             try:
                 yield
