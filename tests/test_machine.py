@@ -1,7 +1,9 @@
 """Settings that cost nothing change no result."""
 
+import pytest
 import torch
 
+from unroll import machine
 from unroll.machine import free_speed, take_faster_products
 
 
@@ -15,6 +17,50 @@ def test_products_stay_exact_whatever_the_trial_finds():
         assert error < 1e-4
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+@pytest.fixture
+def numpys_tanh(monkeypatch):
+    """As on a processor on which the trial finds it faster."""
+    monkeypatch.setattr(machine, "_tanh_library", None)
+    monkeypatch.setattr(machine, "_tanh_gain", 1.0)
+    monkeypatch.setattr(machine, "_seconds", lambda work: 1.0 if getattr(work, "func", None) is torch.tanh else 0.2)
+    assert machine.take_faster_tanh() == pytest.approx(5)
+    assert machine.take_faster_tanh() == pytest.approx(5)  # asked again, it is not tried again
+    yield
+    machine._tanh_library._destroy()
+
+
+@pytest.mark.parametrize(
+    "kind", [torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.complex64, torch.int64]
+)
+def test_tanh_stays_exact(numpys_tanh, kind):
+    x = (torch.randn(33, 14) * 3).to(kind)
+    wide = torch.complex128 if kind.is_complex else torch.float64
+    for given in (x, x.t(), x[:, ::2], x[:1].expand(4, -1), x[0, 0], x[:0]):
+        y = torch.tanh(given)
+        assert y.dtype == (torch.float32 if kind is torch.int64 else kind)
+        assert y.shape == given.shape
+        torch.testing.assert_close(y, torch.tanh(given.to(wide)).to(y.dtype), rtol=2 * torch.finfo(y.dtype).eps, atol=0)
+    if kind is torch.int64:
+        with pytest.raises(RuntimeError, match="can't be cast"):
+            x.tanh_()
+        return
+    changed = x.clone()
+    changed[:, ::2].tanh_()
+    assert torch.equal(changed[:, ::2], torch.tanh(x[:, ::2]))
+    assert torch.equal(changed[:, 1::2], x[:, 1::2])
+
+
+def test_tanh_keeps_its_derivatives_and_its_special_values(numpys_tanh):
+    x = torch.randn(5, 6, requires_grad=True)
+    y = torch.tanh(x)
+    (first,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+    (second,) = torch.autograd.grad(first.sum(), x)
+    torch.testing.assert_close(first, 1 - y**2)
+    torch.testing.assert_close(second, -2 * y * (1 - y**2))
+    special = torch.tensor([0.0, -0.0, torch.inf, -torch.inf, torch.nan, 1e-30, 100.0])
+    assert str(torch.tanh(special).tolist()) == str([0.0, -0.0, 1.0, -1.0, torch.nan, special[5].item(), 1.0])
 
 
 def test_what_was_taken_is_told():
