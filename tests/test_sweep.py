@@ -25,7 +25,7 @@ from unroll.comparison.run import read_runs
 from unroll.comparison.tables import comparison_table
 from unroll.errors import UserError
 from unroll.job import run
-from unroll.runs import is_locked, locked
+from unroll.locking import is_locked, locked
 from unroll.sweep.begin import spelled_out
 from unroll.sweep.search import was_pruned
 from unroll.sweep.watch import swept
@@ -220,7 +220,7 @@ def test_a_lock_that_its_holder_has_just_taken_away_is_no_lock(tmp_path, monkeyp
     with ExitStack() as b:
         with ExitStack() as a:
             a.enter_context(locked(tmp_path, "a run"))
-            monkeypatch.setattr("unroll.runs.time.sleep", lambda _: a.close())  # B is waiting with A's file in hand
+            monkeypatch.setattr("unroll.locking.time.sleep", lambda _: a.close())  # B is waiting with A's file in hand
             b.enter_context(locked(tmp_path, "a run"))
         monkeypatch.undo()
         assert is_locked(tmp_path)

@@ -19,7 +19,8 @@ from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, Omega
 
 from unroll import schema
 from unroll.errors import UsageError, UserError, did_you_mean
-from unroll.runs import BUDGET_KEYS, CONFIG, await_config, discard, is_locked, later_process, locked, read_config
+from unroll.locking import is_locked, locked
+from unroll.runs import BUDGET_KEYS, CONFIG, await_config, discard, later_process, read_config
 from unroll.writing import written_whole
 
 CONF = next(

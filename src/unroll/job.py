@@ -37,10 +37,11 @@ from unroll.comparison.rows import differences
 from unroll.console import log, log_to, quiet
 from unroll.data.base import Data
 from unroll.errors import Stopped, UsageError, UserError, did_you_mean, door, one_line
+from unroll.locking import locked
 from unroll.machine import free_speed
 from unroll.metrics_csv import MetricsCSV
 from unroll.recurrent import Recurrent
-from unroll.runs import CONFIG, SUMMARY, check_size, checkpoint_path, discard, load_weights, locked, read_config
+from unroll.runs import CONFIG, SUMMARY, check_size, checkpoint_path, discard, load_weights, read_config
 from unroll.stopping import stop_at_once
 from unroll.summary import budget, finish, parameters
 from unroll.tasks.base import Task

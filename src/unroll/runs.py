@@ -1,16 +1,16 @@
 """A run's folder, read."""
 
-import fcntl
 import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from unroll.errors import UsageError, UserError, did_you_mean
+from unroll.locking import LOCK
 
 if TYPE_CHECKING:
     from unroll.tasks.base import Task
@@ -23,7 +23,6 @@ PROGRESS = "progress.txt"
 """Of a sweep's job: how far it is."""
 CONSOLE = "console.log"
 """Of a sweep's job: what it said."""
-_LOCK = ".lock"
 _LARGE = 10**8
 """Numbers that a machine has room for, whatever a checkpoint has."""
 BUDGET_KEYS = ("max_steps", "max_epochs", "max_time")
@@ -119,66 +118,11 @@ def await_config(folder: Path, wanted: dict[str, Any] | None = None, seconds: fl
         time.sleep(0.1)
 
 
-@contextmanager
-def locked(folder: Path, what: str) -> Iterator[None]:
-    """Keep a second process out of a folder for as long as the block runs; a process that is killed keeps nobody out.
-
-    Args:
-        folder: that is written to.
-        what: `a run`, `a sweep`; for the message.
-
-    Raises:
-        UserError: another process is at work there.
-    """
-    path = folder / _LOCK
-    end = time.monotonic() + 1.0  # who only asks whether it is locked holds it for a moment
-    while True:
-        with path.open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() < end:
-                    time.sleep(0.05)
-                    continue
-                raise UserError(
-                    f"{folder}: {what} is at work there, in another process: wait for it, or name another folder"
-                ) from None
-            except OSError:  # a file system without locks
-                yield
-                return
-            # Its holder may have just taken it away: then what is locked here keeps nobody out.
-            try:
-                mine = os.path.samestat(os.fstat(file.fileno()), path.stat())
-            except FileNotFoundError:
-                mine = False
-            if not mine:
-                continue
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
-            return
-
-
-def is_locked(folder: Path) -> bool:
-    """Is another process at work in a folder?"""
-    try:
-        with (folder / _LOCK).open("r+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
 def discard(folder: Path) -> None:
     """Take away what a run that never began has put into its folder, and the folder if nothing else is in it."""
     (folder / CONFIG).unlink(missing_ok=True)
     for name in (
-        _LOCK,
+        LOCK,
         "vocabulary.json",
         "tokenizer.json",
         "labels.json",

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unroll.errors import UserError
-from unroll.runs import CONFIG, FAILURE, SUMMARY, is_locked, read_config, read_overrides
+from unroll.locking import is_locked
+from unroll.runs import CONFIG, FAILURE, SUMMARY, read_config, read_overrides
 
 State = Literal["finished", "pruned", "running", "failed", "unfinished"]
 

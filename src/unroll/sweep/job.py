@@ -17,7 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from unroll.composing import in_one_line, write_config
 from unroll.errors import Stopped, UserError, one_line
-from unroll.runs import CONFIG, CONSOLE, FAILURE, SUMMARY, is_locked, job_command
+from unroll.locking import is_locked
+from unroll.runs import CONFIG, CONSOLE, FAILURE, SUMMARY, job_command
 
 TRUST = "UNROLL_SWEEPTRUST"
 """For the processes of a launcher: set when a sweep goes on, the packages that its jobs may name. Those of a new sweep are

@@ -19,7 +19,8 @@ from rich.text import Text
 
 from unroll.comparison.run import shortened
 from unroll.errors import Stopped
-from unroll.runs import CONFIG, FAILURE, PROGRESS, SUMMARY, locked, read_overrides
+from unroll.locking import locked
+from unroll.runs import CONFIG, FAILURE, PROGRESS, SUMMARY, read_overrides
 from unroll.sweep.slurm import cancel
 
 _BETWEEN_LINES = 15.0  # seconds, where there is no terminal
