@@ -227,7 +227,7 @@ def main() -> None:
 
 
 def draw(cost: dict[Point, tuple[float, ...]], shares: dict[int, float], texts: dict[int, tuple[float, float]]) -> None:
-    """Two rows of panels: time above, memory below; theory in grey."""
+    """Time above, memory below; theory in grey; beside the hidden sizes the share of the products' rate."""
     panels = (
         ("steps of the sequence", ("whole", "recomputed", "windows of 64"), LENGTHS, 0, 1),
         ("truncation", ("truncation",), WINDOWS, 0, 1),
@@ -246,17 +246,25 @@ def draw(cost: dict[Point, tuple[float, ...]], shares: dict[int, float], texts: 
             ax.plot(
                 sizes, theory, color="grey", linestyle=":", label=f"as {('constant', 'its size', 'its square')[power]}"
             )
-            ax.set(xscale="log", yscale="log", xlabel=label)
-            ax.legend(fontsize=7)
+            ax.set(xscale="log", yscale="log" if power else "linear", xlabel=label)
+            shown = (sizes[0], sizes[len(sizes) // 2], sizes[-1])
+            ax.set_xticks(shown, [f"{size:,}" for size in shown])
+            if power:
+                ax.legend(fontsize=7, loc="upper left")
+            else:
+                ax.set_ylim(0, 1.4 * ax.get_ylim()[1])  # room for the legend above the curves
+                ax.legend(fontsize=7, loc="upper right")
     axes[0, 0].set_ylabel("microseconds a token")
     axes[1, 0].set_ylabel("MiB")
-    axes[0, 2].set_title(
-        "share of the products' rate: " + ", ".join(f"{share:.0%}" for share in shares.values()), fontsize=7
-    )
+    for size, share in shares.items():
+        at = (size, cost["hidden size", size][0])
+        axes[0, 2].annotate(f"{share:.0%}", at, (6, -8), textcoords="offset points", fontsize=7)
     for row, ylabel in enumerate(("seconds", "MiB")):
         ax = axes[row, 5]
         ax.plot(list(texts), [found[row] for found in texts.values()], marker="o", markersize=4)
-        ax.set(xscale="log", yscale="log", xlabel="MB of text (train.py)", ylabel=ylabel, ylim=(1, 2000))
+        ax.set(xscale="log", xlabel="MB of text (train.py)", ylabel=ylabel)
+        ax.set_ylim(0, 1.4 * ax.get_ylim()[1])
+        ax.set_xticks(list(texts), [f"{megabytes:,}" for megabytes in texts])
     for ax in axes.flat:
         for axis in (ax.xaxis, ax.yaxis):
             axis.set_minor_formatter(NullFormatter())
