@@ -17,7 +17,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 if os.environ.get("OMP_NUM_THREADS") != "1":  # before torch is loaded
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -27,6 +26,7 @@ import hydra.utils
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from peak_memory import peak
 from tables import write_table
 from torch import Tensor, nn
 
@@ -216,13 +216,7 @@ def full_bptt(kind: str) -> None:
     began = time.perf_counter()
     module(x)[0].sum().backward()
     seconds = time.perf_counter() - began
-    print((peak() - base) / 2**10, seconds)
-
-
-def peak() -> int:
-    """The most memory that this program has had so far, in KiB (Linux). getrusage would count the program's before it."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0])
+    print(peak() - base, seconds)
 
 
 def memory() -> None:

@@ -13,7 +13,6 @@ import multiprocessing
 import os
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,6 +28,7 @@ import matplotlib.pyplot as plt
 import torch
 import torch.nn.functional as F
 from matplotlib.ticker import NullFormatter
+from peak_memory import peak, run_measured
 from tables import ROOT, write_table
 
 from unroll.cells.lstm import LSTM
@@ -93,14 +93,14 @@ def alone(work: Callable[..., tuple[int, Step]], settings: dict[str, Any]) -> tu
         free_speed()
         tokens, step = work(**settings)
         Path("/proc/self/clear_refs").write_text("5")  # the largest resident set is counted anew
-        before = _resident()
+        before = peak()
         step()
         times = []
         while len(times) < 3 or (sum(times) < 0.2 and len(times) < 100):
             began = time.perf_counter()
             step()
             times.append(time.perf_counter() - began)
-        sender.send((min(times) / tokens * 1e6, _resident() - before))
+        sender.send((min(times) / tokens * 1e6, peak() - before))
 
     receiver, sender = multiprocessing.Pipe(duplex=False)
     process = multiprocessing.get_context("fork").Process(target=measure)
@@ -109,11 +109,6 @@ def alone(work: Callable[..., tuple[int, Step]], settings: dict[str, Any]) -> tu
     found: tuple[float, float] = receiver.recv()
     process.join()
     return found
-
-
-def _resident() -> float:
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 Point = tuple[str, int]
@@ -167,12 +162,8 @@ def corpus(megabytes: int) -> tuple[float, float]:
         brief = ["trainer.max_steps=100", "trainer.limit_val_batches=0", "test=false", "logger=none"]
         places = [f"data.path={name}/text.txt", f"data.cache_dir={name}/cache", f"hydra.run.dir={name}/run"]
         began = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, "train.py", "data=text_files", *brief, *places], cwd=ROOT, stdout=subprocess.DEVNULL
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        assert status == 0
-        return time.perf_counter() - began, usage.ru_maxrss / 1024
+        _, most = run_measured([sys.executable, "train.py", "data=text_files", *brief, *places], cwd=ROOT)
+        return time.perf_counter() - began, most
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ from flair.embeddings import CharacterEmbeddings, OneHotEmbeddings, StackedEmbed
 from flair.models import SequenceTagger  # noqa: E402
 from flair.trainers import ModelTrainer  # noqa: E402
 from flair.trainers.plugins import TrainerPlugin  # noqa: E402
+from peak_memory import peak  # noqa: E402
 
 
 class Clock(TrainerPlugin):
@@ -103,6 +104,7 @@ def main(work: str) -> dict:
         create_loss_file=False,
         plugins=[clock],
     )
+    most = peak()
     tagger.eval()
     passes = []
     for _ in range(SPEC["passes"]):
@@ -115,6 +117,7 @@ def main(work: str) -> dict:
         "epochs": clock.epochs,
         "passes": passes,
         "found": sum(len(sentence.get_spans("ner")) for sentence in sentences),
+        "memory": most,
     }
 
 

@@ -1,4 +1,4 @@
-"""The others' side of forecasting_speed.py, in an environment of its own: `python forecasting_peers.py SPEC.json`."""
+"""The others' side of forecasting_speed.py, in an environment of its own: `python forecasting_peers.py SPEC.json NAME`."""
 
 import json
 import sys
@@ -17,6 +17,7 @@ from gluonts.torch.model.deepar import DeepAREstimator
 from neuralforecast import NeuralForecast
 from neuralforecast.losses.pytorch import DistributionLoss
 from neuralforecast.models import LSTM, DeepAR
+from peak_memory import peak
 
 warnings.filterwarnings("ignore")
 SPEC = json.loads(Path(sys.argv[1]).read_text())
@@ -77,7 +78,7 @@ def gluonts() -> dict[str, float]:
         trainer_kwargs={**QUIET, "max_epochs": 1, "callbacks": [Clock()], "default_root_dir": tempfile.mkdtemp()},
     )
     predictor = estimator.train(ListDataset([{"start": start, "target": one} for one in series], freq="h"))
-    found = {"windows": windows_a_second()}
+    found = {"windows": windows_a_second(), "memory": peak()}
     length = SPEC["context_length"] + 1
     many = [{"start": start, "target": np.random.randn(length).astype(np.float32)} for _ in range(SPEC["series"])]
     began = time.perf_counter()
@@ -111,9 +112,12 @@ def neuralforecast(kind: str) -> dict[str, float]:
     times = pd.date_range("2016-07-01", periods=SPEC["rows"], freq="h")
     parts = [pd.DataFrame({"unique_id": name, "ds": times, "y": one}) for name, one in columns().items()]
     NeuralForecast(models=[model], freq="h").fit(pd.concat(parts, ignore_index=True))
-    return {"windows": windows_a_second()}
+    return {"windows": windows_a_second(), "memory": peak()}
 
 
-found = {f"GluonTS {version('gluonts')} DeepAR": gluonts()}
-found |= {f"neuralforecast {version('neuralforecast')} {kind}": neuralforecast(kind) for kind in ("DeepAR", "LSTM")}
+if sys.argv[2] == "GluonTS DeepAR":
+    found = {f"GluonTS {version('gluonts')} DeepAR": gluonts()}
+else:
+    _, kind = sys.argv[2].split()
+    found = {f"neuralforecast {version('neuralforecast')} {kind}": neuralforecast(kind)}
 print(json.dumps(found))

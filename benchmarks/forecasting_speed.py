@@ -32,7 +32,8 @@ options = parser.parse_args()
 hold_to_one_core(options.core)
 
 import torch  # noqa: E402
-from tables import write_peer  # noqa: E402
+from peak_memory import run_measured  # noqa: E402
+from tables import write_memory, write_peer  # noqa: E402
 
 from unroll import load  # noqa: E402
 from unroll.data.windows import Windows  # noqa: E402
@@ -40,6 +41,7 @@ from unroll.machine import free_speed  # noqa: E402
 
 SIZES = {"context_length": 96, "prediction_length": 96, "batch_size": 256, "hidden_size": 128, "paths": 100}
 SERIES = 1000
+PEERS = ("GluonTS DeepAR", "neuralforecast DeepAR", "neuralforecast LSTM")
 WARM = 10  # steps that are not timed
 TRAINED = "windows a second in training, LSTM of 128, 96 + 96 steps of ETTh1, one core"
 SAMPLED = f"sampling {SIZES['paths']} paths of 96 steps for {SERIES:,} series, one core"
@@ -59,7 +61,7 @@ def ours(folder: Path) -> dict[str, float]:
     budget = [f"trainer.max_steps={options.steps + WARM}", "trainer.limit_val_batches=0", "trainer.accelerator=cpu"]
     rest = [f"hydra.run.dir={folder}", "logger=none", "test=false", "task.baseline=false", "task.embedding_size=1"]
     rest += [f"trainer.log_every_n_steps={WARM}", "task.output_dropout=0"]
-    subprocess.run([*command, *data, *sizes, *budget, *rest], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    _, most = run_measured([*command, *data, *sizes, *budget, *rest], cwd=ROOT)
     with (folder / "metrics.csv").open() as file:
         logged = [float(row["train_seconds"]) for row in csv.DictReader(file) if row["train_seconds"]]
     free_speed()
@@ -71,7 +73,8 @@ def ours(folder: Path) -> dict[str, float]:
     windows = Windows(torch.cat([context, future]), empty, empty[:96], rows, rows * 0)
     began = time.perf_counter()
     task.forecast(windows)
-    return {"windows": 259 * options.steps / (logged[-1] - logged[0]), "sampling": time.perf_counter() - began}
+    seconds = time.perf_counter() - began
+    return {"windows": 259 * options.steps / (logged[-1] - logged[0]), "sampling": seconds, "memory": most}
 
 
 with tempfile.TemporaryDirectory() as temporary:
@@ -82,10 +85,12 @@ with tempfile.TemporaryDirectory() as temporary:
     peer = [options.peers_python, str(ROOT / "benchmarks" / "forecasting_peers.py"), str(spec)]
     rounds = []
     for number in range(options.repeats):
-        answer = subprocess.run(peer, capture_output=True, text=True)
-        if answer.returncode:
-            sys.exit(answer.stderr[-2000:])
-        rounds.append({"ours": ours(work / f"run{number}"), **json.loads(answer.stdout.splitlines()[-1])})
+        rounds.append({"ours": ours(work / f"run{number}")})
+        for name in PEERS:
+            answer = subprocess.run([*peer, name], capture_output=True, text=True)
+            if answer.returncode:
+                sys.exit(answer.stderr[-2000:])
+            rounds[-1] |= json.loads(answer.stdout.splitlines()[-1])
         for name, found in rounds[-1].items():
             print(f"{name}: " + ", ".join(f"{key} {value:,.1f}" for key, value in found.items()), flush=True)
     for what in ("windows", "sampling"):
@@ -96,3 +101,6 @@ with tempfile.TemporaryDirectory() as temporary:
                     write_peer(name, SAMPLED, [1 / ratio for ratio in ratios])
                 else:
                     write_peer(name, TRAINED, ratios)
+    for name in rounds[0]:
+        if name != "ours":
+            write_memory(name, "the same training", [(pair["ours"]["memory"], pair[name]["memory"]) for pair in rounds])

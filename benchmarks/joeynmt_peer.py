@@ -26,6 +26,7 @@ from joeynmt import prediction  # noqa: E402
 from joeynmt.config import parse_global_args, set_validation_args  # noqa: E402
 from joeynmt.helpers import set_seed  # noqa: E402
 from joeynmt.training import TrainManager  # noqa: E402
+from peak_memory import peak  # noqa: E402
 
 NEVER = 10**9
 WARMUP = 5  # steps that are not counted
@@ -124,6 +125,7 @@ def main(work: Path) -> dict:
 
     manager.optimizer.register_step_post_hook(after_step)
     manager.train_and_validate(train_data, SimpleNamespace(seed=0))
+    most = peak()
     (begin, before), (end, after) = marks[WARMUP], marks[-1]
     started = time.perf_counter()
     _, _, _, tokens, _, _ = prediction.predict(
@@ -145,6 +147,7 @@ def main(work: Path) -> dict:
         "tokens_per_batch": after / len(marks),
         "decoding": sum(map(len, tokens)) / seconds,  # the ends among them
         "tokens_per_sentence": sum(map(len, tokens)) / len(tokens),
+        "memory": most,
     }
 
 

@@ -12,6 +12,7 @@ import time
 os.environ.setdefault("KERAS_BACKEND", "jax")
 import keras
 import numpy as np
+from peak_memory import peak
 
 train_path, test_path, seed, epochs = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 keras.utils.set_random_seed(seed)
@@ -38,5 +39,6 @@ for _ in range(epochs):
     began = time.perf_counter()
     model.fit(x, y, batch_size=128, epochs=1, verbose=0)
     seconds += time.perf_counter() - began
+    most = peak()
     loss = model.evaluate(x_test, y_test, batch_size=1024, verbose=0)
-    print(json.dumps({"seconds": seconds, "loss": float(loss)}), flush=True)
+    print(json.dumps({"seconds": seconds, "loss": float(loss), "memory": most}), flush=True)

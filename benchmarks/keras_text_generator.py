@@ -37,7 +37,8 @@ import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 from hydra import compose, initialize_config_dir  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
-from tables import write_peer  # noqa: E402
+from peak_memory import peak  # noqa: E402
+from tables import write_memory, write_peer  # noqa: E402
 
 from unroll.building import build_data, build_task, make  # noqa: E402
 from unroll.composing import CONF  # noqa: E402
@@ -133,7 +134,7 @@ with tempfile.TemporaryDirectory() as name:
     test = vocabulary.encode(options.test.read_text().lower()[:30_000])
     np.save(folder / "train.npy", vocabulary.encode(train).astype(np.int32))
     np.save(folder / "test.npy", test.astype(np.int32))
-    ratios = []
+    ratios, memory = [], []
     for seed in range(1, options.seeds + 1):
         answer = subprocess.run(
             [options.keras_python, str(Path(__file__).with_name("keras_classic.py"))]
@@ -147,6 +148,7 @@ with tempfile.TemporaryDirectory() as name:
         last = epochs[-1]
         until = ours(folder, seed, torch.from_numpy(test.astype(np.int64)), last["loss"])
         seconds, loss = until.history[-1]
+        memory.append((peak(), last["memory"]))  # ours with all that this script holds
         reached = loss <= last["loss"]
         if reached:
             ratios.append(last["seconds"] / seconds)
@@ -164,3 +166,4 @@ if ratios:
         ratios,
         f"; reached with {len(ratios)} of {options.seeds} seeds",
     )
+write_memory("Keras' LSTM text generator (JAX)", "the same", memory)

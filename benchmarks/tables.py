@@ -66,6 +66,18 @@ def write_peer(peer: str, what: str, ratios: list[float], more: str = "") -> Non
     _put("README.md", "peers", "\n".join([header, rule, *kept[:place], row, *kept[place:]]))
 
 
+def write_memory(peer: str, what: str, pairs: list[tuple[float, float]]) -> None:
+    """Put a row of peak memory into the table of peers; see `write_peer`.
+
+    Args:
+        peer, what: see there.
+        pairs: of each repeat, MiB of ours and of theirs.
+    """
+    both = [statistics.median(side) for side in zip(*pairs, strict=True)]
+    more = f"; {both[0]:,.0f} and {both[1]:,.0f} MiB"
+    write_peer(peer, f"peak memory of the process, {what}", [theirs / ours for ours, theirs in pairs], more)
+
+
 def processor() -> str:
     """What this machine computes with, as it names itself."""
     info = Path("/proc/cpuinfo")

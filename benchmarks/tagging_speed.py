@@ -47,7 +47,8 @@ if peer is None or subprocess.run([peer, "-c", "import flair"], capture_output=T
 
 from hydra import compose, initialize_config_dir  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
-from tables import write_peer  # noqa: E402
+from peak_memory import run_measured  # noqa: E402
+from tables import write_memory, write_peer  # noqa: E402
 
 from unroll import load  # noqa: E402
 from unroll.building import build_data  # noqa: E402
@@ -84,7 +85,7 @@ def ours(folder: Path, seed: int, sentences: list[list[str]]) -> dict:
     """By train.py, and by what predict.py calls."""
     command = [sys.executable, "train.py", *OVERRIDES, f"seed={seed}", f"hydra.run.dir={folder}"]
     rest = ["logger=none", "test=false", "task.baseline=false"]
-    subprocess.run([*command, *rest], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    _, most = run_measured([*command, *rest], cwd=ROOT)
     with (folder / "metrics.csv").open() as file:
         epochs = [[float(row["train_seconds"]), float(row["val/f1"])] for row in csv.DictReader(file) if row["val/f1"]]
     free_speed()
@@ -96,7 +97,7 @@ def ours(folder: Path, seed: int, sentences: list[list[str]]) -> dict:
         marks = task.tag(texts, pretokenized=True)
         passes.append(time.perf_counter() - began)
     parameters = json.loads((folder / "summary.json").read_text())["parameters"]
-    return {"parameters": parameters, "epochs": epochs, "passes": passes, "found": sum(map(len, marks))}
+    return {"parameters": parameters, "epochs": epochs, "passes": passes, "found": sum(map(len, marks)), "memory": most}
 
 
 def theirs(work: Path, seed: int) -> dict:
@@ -163,6 +164,8 @@ for what, words in (("training", trained), ("tagging", tagged)):
         [one / other for one, other in zip(found["flair"][what], found["ours"][what], strict=True)],
         f"; {speeds[0]:,.0f} and {speeds[1]:,.0f}",
     )
+memory = [(pair["ours"]["memory"], pair["flair"]["memory"]) for pair in rounds]
+write_memory("Flair 0.15.1", "the same training", memory)
 both = [(one, other) for one, other in zip(found["flair"]["reached"], found["ours"]["reached"], strict=True)]
 reached = [one / other for one, other in both if one and other]
 if reached:

@@ -35,7 +35,8 @@ hold_to_one_core()
 
 from hydra import compose, initialize_config_dir  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
-from tables import write_peer  # noqa: E402
+from peak_memory import run_measured  # noqa: E402
+from tables import write_memory, write_peer  # noqa: E402
 
 from unroll import load  # noqa: E402
 from unroll.building import build_data  # noqa: E402
@@ -64,7 +65,7 @@ def ours(folder: Path, sources: list[str]) -> dict[str, float]:
     command = [sys.executable, "train.py", *OVERRIDES, f"hydra.run.dir={folder}", "logger=none", "test=false"]
     budget = [f"trainer.max_time=00:00:{options.seconds // 60:02}:{options.seconds % 60:02}", "schedule=constant"]
     rest = ["trainer.max_epochs=-1", "trainer.limit_val_batches=0", "trainer.accelerator=cpu"]
-    subprocess.run([*command, *budget, *rest], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    _, most = run_measured([*command, *budget, *rest], cwd=ROOT)
     summary = json.loads((folder / "summary.json").read_text())
     free_speed()
     task = load(folder, "last")
@@ -78,6 +79,7 @@ def ours(folder: Path, sources: list[str]) -> dict[str, float]:
         "tokens_per_batch": summary["throughput"]["value"] * summary["train_seconds"] / summary["steps"],
         "decoding": count / seconds,
         "tokens_per_sentence": count / len(found),
+        "memory": most,
     }
 
 
@@ -128,3 +130,8 @@ with tempfile.TemporaryDirectory() as temporary:
             f"; {statistics.median(pair['ours'][what] for pair in rounds):,.0f} and "
             f"{statistics.median(pair['joeynmt'][what] for pair in rounds):,.0f}",
         )
+    write_memory(
+        "JoeyNMT 2.3.0 (GRU)",
+        "the same training",
+        [(pair["ours"]["memory"], pair["joeynmt"]["memory"]) for pair in rounds],
+    )

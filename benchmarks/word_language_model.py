@@ -12,12 +12,12 @@ import csv
 import os
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from tables import write_peer
+from peak_memory import run_measured
+from tables import write_memory, write_peer
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,9 +31,9 @@ environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads), "PYTHONPAT
 TOKENS = 20 * 35
 
 
-def ours(folder: Path, text: Path, precision: str) -> float:
-    """Tokens a second of train.py."""
-    subprocess.run(
+def ours(folder: Path, text: Path, precision: str) -> tuple[float, float]:
+    """Tokens a second of train.py, and the MiB that it had at most."""
+    _, most = run_measured(
         [
             sys.executable,
             "train.py",
@@ -61,28 +61,25 @@ def ours(folder: Path, text: Path, precision: str) -> float:
         ],
         cwd=ROOT,
         env=environment,
-        check=True,
-        stdout=subprocess.DEVNULL,
     )
     with (folder / "metrics.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["train_seconds"]]
-    return (len(rows) - 2) * 50 * TOKENS / (float(rows[-1]["train_seconds"]) - float(rows[1]["train_seconds"]))
+    seconds = float(rows[-1]["train_seconds"]) - float(rows[1]["train_seconds"])
+    return (len(rows) - 2) * 50 * TOKENS / seconds, most
 
 
-def peers(data: Path) -> float:
-    """Tokens a second of the peer's main.py."""
-    answer = subprocess.run(
+def peers(data: Path) -> tuple[float, float]:
+    """Tokens a second of the peer's main.py, and the MiB that it had at most."""
+    said, most = run_measured(
         [sys.executable, "-u", "main.py", "--data", str(data), "--epochs", "1", "--lr", "1", "--log-interval", "50"]
         + ["--save", str(data / "model.pt")],
         cwd=options.peer,
         env=environment,
-        capture_output=True,
-        text=True,
     )
-    found = [float(value) for value in re.findall(r"ms/batch\s+([\d.]+)", answer.stdout)]
+    found = [float(value) for value in re.findall(r"ms/batch\s+([\d.]+)", said)]
     if len(found) < 4:
-        sys.exit(f"the peer printed no speed:\n{answer.stdout[-500:]}{answer.stderr[-500:]}")
-    return TOKENS / statistics.mean(found[2:]) * 1e3
+        sys.exit(f"the peer printed no speed:\n{said[-500:]}")
+    return TOKENS / statistics.mean(found[2:]) * 1e3, most
 
 
 with tempfile.TemporaryDirectory() as name:
@@ -101,10 +98,12 @@ with tempfile.TemporaryDirectory() as name:
                 peers(folder),
             )
         )
-        print("tokens/s: float32 {:,.0f}, bf16-mixed {:,.0f}, peer {:,.0f}".format(*rows[-1]), flush=True)
+        speeds = [f"{speed:,.0f} tokens/s, {most:,.0f} MiB" for speed, most in rows[-1]]
+        print("float32 {}; bf16-mixed {}; peer {}".format(*speeds), flush=True)
 for index, precision in enumerate(("float32", "bf16-mixed against its float32")):
     write_peer(
         "pytorch/examples `word_language_model`",
         f"tokens a second in training, LSTM 2 x 200, 20 lanes, 35 steps, {precision}, {options.threads} thread",
-        [row[index] / row[2] for row in rows],
+        [row[index][0] / row[2][0] for row in rows],
     )
+write_memory("pytorch/examples `word_language_model`", "the same in float32", [(row[0][1], row[2][1]) for row in rows])
