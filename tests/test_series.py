@@ -9,7 +9,7 @@ import torch
 from conftest import SHARED, composed
 
 from unroll.building import build_data
-from unroll.data.time_grid import calendar_features, infer_frequency, parse_times, season_length
+from unroll.data.time_grid import calendar_features, day_stands_first, infer_frequency, parse_times, season_length
 from unroll.errors import UserError
 
 ETT = SHARED / "ett"
@@ -143,13 +143,37 @@ def test_frequencies(frequency, season, features):
 
 
 @pytest.mark.parametrize(
-    ("form", "frequency"), [("%d/%m/%Y %H:%M", "h"), ("%m/%d/%Y %H:%M", "h"), ("%d.%m.%Y", "D"), ("%Y-%m-%d", "D")]
+    ("form", "frequency"),
+    [
+        ("%d/%m/%Y %H:%M", "h"),
+        ("%m/%d/%Y %H:%M", "h"),
+        ("%d.%m.%Y", "D"),
+        ("%Y-%m-%d", "D"),
+        ("%d/%m/%Y", "MS"),
+        ("%m/%d/%Y", "MS"),
+    ],
 )
 @pytest.mark.parametrize("steps", [50, 260])
-def test_days_before_months_are_told_by_their_even_steps(form, frequency, steps):
+@pytest.mark.parametrize("missing", [[], [5, 6, 20]])
+def test_days_before_months_are_told_by_their_regular_steps(form, frequency, steps, missing):
     times = pd.date_range("2024-02-01", periods=steps, freq=frequency)  # of 50 hours, or days, no first one is above 12
-    found = parse_times(times.strftime(form).tolist(), str)
+    times = times.delete(missing)
+    written = times.strftime(form).tolist()
+    found = parse_times(written, str, day_stands_first(written))
     assert found.tolist() == times.tolist()
+
+
+def test_where_both_readings_are_as_regular_what_training_read_is_meant():
+    day = pd.date_range("2023-03-04", periods=24, freq="h")
+    for form, alone in (("%d.%m.%Y %H:%M", True), ("%d/%m/%Y %H:%M", False)):
+        written = day.strftime(form).tolist()
+        assert day_stands_first(written) is alone
+        for trained in (False, True):
+            assert day_stands_first(written, in_training=trained) is trained
+            month = 3 if trained else 4
+            assert parse_times(written, str, trained)[0] == pd.Timestamp(2023, month, 7 - month)
+    assert day_stands_first(["01/02/2023", "13/02/2023"], in_training=False) is True  # there is no 13th month
+    assert day_stands_first(["2023-02-01", "2023-02-02"], in_training=True) is None
 
 
 def test_the_same_hour_of_the_week_has_the_same_place_in_day_and_week():
@@ -221,6 +245,14 @@ def test_what_is_wrong_with_an_option_is_told_in_one_line(tmp_path, override, to
     with pytest.raises(UserError) as error:
         of_file(table(tmp_path / "a.csv"), *SHORT, "data.target=[units]", override)
     assert told in str(error.value)
+
+
+def test_row_numbers_that_pandas_wrote_are_not_forecast(tmp_path):
+    rows = pd.read_csv(table(tmp_path / "a.csv"))
+    rows.to_csv(tmp_path / "b.csv")
+    pd.read_csv(tmp_path / "b.csv").to_csv(tmp_path / "c.csv", index=False)  # "Unnamed: 0"
+    for name in "bc":
+        assert of_file(tmp_path / f"{name}.csv", *SHORT).spec.columns.targets == ("units",)
 
 
 def test_decimal_commas_and_parquet_are_read_as_the_rest(tmp_path):

@@ -22,6 +22,7 @@ class RawSeries:
         place: tells where a row stands, for messages.
         sizes: rows of train, validation and test, where the source says.
         zone: of the last row's clock, where it says; `times` are of UTC then.
+        day_first: see `day_stands_first`.
     """
 
     name: str
@@ -30,6 +31,7 @@ class RawSeries:
     place: Callable[[int], str]
     sizes: tuple[int, int, int] | None = None
     zone: datetime.timezone | None = None
+    day_first: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,7 @@ class SeriesData(Data):
             raise UserError(
                 f"{self.source}: has {len(raw):,} series, and one can be read as a stream: take data.stream=false"
             )
+        self._day_first = next((one.day_first for one in raw if one.day_first is not None), None)
         grids, frequency, notes = on_grids(raw, self.frequency, self.sizes, self.source)
         self._notes += notes
         return columns, grids, frequency
@@ -150,6 +151,7 @@ class SeriesData(Data):
             centre,
             scale,
             naive_error,
+            self._day_first,
         )
 
     def save_spec(self, folder: Path) -> None:

@@ -12,10 +12,12 @@ from unroll.data.grid_series import RawSeries
 from unroll.data.series import SeriesData
 from unroll.data.series_spec import Columns
 from unroll.data.tables import columns_of, read_rows, unit
-from unroll.data.time_grid import parse_times, zone_of
+from unroll.data.time_grid import day_stands_first, parse_times, zone_of
 from unroll.errors import UsageError, UserError
 
 _MISSING = {"", "na", "n/a", "nan", "null", "none", "-"}
+_ROW_NUMBERS = re.compile(r"\s*|Unnamed: \d+")
+"""What the column of row numbers that pandas writes is called, by itself and by who reads it without care."""
 _COMMA = re.compile(r"[-+]?[\d.]*,\d+")
 
 
@@ -49,7 +51,11 @@ class SeriesFiles(SeriesData):
         target = self.target
         if target is None:
             others = {self.time, self.series, *self.known, *self.observed}
-            target = [name for name in columns_of(self.path, self.encoding) if name not in others]
+            target = [
+                name
+                for name in columns_of(self.path, self.encoding)
+                if name not in others and not _ROW_NUMBERS.fullmatch(name)
+            ]
             if not target:
                 raise UserError(f"{self.path}: has no column that could be forecast: {self.time} is the only one")
         columns = Columns(tuple(target), self.known, self.observed)
@@ -59,7 +65,14 @@ class SeriesFiles(SeriesData):
 
 
 def read_series(
-    path: Path, columns: Columns, time: str, series: str | None, encoding: str, decimal_comma: bool, option: str
+    path: Path,
+    columns: Columns,
+    time: str,
+    series: str | None,
+    encoding: str,
+    decimal_comma: bool,
+    option: str,
+    day_first: bool | None = None,
 ) -> list[RawSeries]:
     """The series of a file, each in the order of its rows.
 
@@ -67,6 +80,7 @@ def read_series(
         path, time, series, encoding, decimal_comma: see `SeriesFiles`.
         columns: those to read.
         option: what stands before the options' names in messages: `data.` or `--`.
+        day_first: in the dates that training read, see `day_stands_first`.
 
     Raises:
         UserError: the file cannot be read, a time is none, a number is none.
@@ -103,9 +117,11 @@ def read_series(
     if not written:
         raise UserError(f"{path}: has a header and no rows")
     found = []
+    day_first = day_stands_first(max((times for times, *_ in written.values()), key=len), day_first)
     for name, (times, values, numbers) in written.items():
-        parsed = parse_times(times, _place(path, numbers, f", column {time}"))
-        found.append(RawSeries(name, parsed, np.array(values), _place(path, numbers), zone=zone_of(times[-1])))
+        parsed = parse_times(times, _place(path, numbers, f", column {time}"), day_first)
+        zone = zone_of(times[-1])
+        found.append(RawSeries(name, parsed, np.array(values), _place(path, numbers), zone=zone, day_first=day_first))
     return found
 
 

@@ -55,6 +55,7 @@ class SeriesSpec:
         centre, scale: for each series and column: a value is standardized by (value - centre) / scale.
         naive_error: for each series and target: the mean absolute error on train, in the unit of the data, of a forecast
             that repeats the season before. 0: it has none.
+        day_first: see `day_stands_first`.
     """
 
     time: str
@@ -70,6 +71,7 @@ class SeriesSpec:
     centre: Table
     scale: Table
     naive_error: Table
+    day_first: bool | None = None
 
     @property
     def known_size(self) -> int:

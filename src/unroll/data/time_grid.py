@@ -137,32 +137,74 @@ def zone_of(written: object) -> datetime.timezone | None:
     return None if offset is None else datetime.timezone(offset)
 
 
-def parse_times(written: list[object], place: Callable[[int], str]) -> pd.DatetimeIndex:
-    """Times as they stand in a file. With time zones they become UTC.
+def day_stands_first(written: list[object], in_training: bool | None = None) -> bool | None:
+    """Is 01/02/2024 February 1?
 
-    Of 01/02/2024 both readings are tried: that which makes the more even steps is meant, and if they are alike January 2.
+    The reading is taken that makes times of the most; then that of training; then that which goes one way and lies
+    on the regular grid of a frequency. If both do, the day comes first in 01.02.2024, and the month in 01/02/2024.
+
+    Args:
+        written: as they stand in a file, or in one series of it.
+        in_training: what was answered there.
+
+    Returns:
+        None: all are written as ISO 8601, or mean the same in both readings.
+    """
+    if not _read_as(written, None).isna().any():
+        return None
+    month, day = _read_as(written, False), _read_as(written, True)
+    if month.equals(day):
+        return None
+    unread = month.isna().sum() - day.isna().sum()
+    if unread:
+        return bool(unread > 0)
+    if in_training is not None:
+        return in_training
+    fits = [_regularity(times) for times in (month, day)]
+    return fits[1] > fits[0] or (fits[1] == fits[0] and any("." in str(value).split(" ")[0] for value in written))
+
+
+def _read_as(written: list[object], day_first: bool | None) -> "pd.Series[pd.Timestamp]":
+    # A bare number is a year; pandas would take it for nanoseconds.
+    values = pd.Series([str(value) if isinstance(value, int) else value for value in written], dtype=object)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of formats that differ between rows
+        if day_first is None:
+            return pd.to_datetime(values, errors="coerce", utc=True, format="ISO8601")
+        return pd.to_datetime(values, errors="coerce", utc=True, dayfirst=day_first)
+
+
+def _regularity(times: "pd.Series[pd.Timestamp]") -> tuple[int, float]:
+    """How few of the steps between rows go against the others, and the share of a grid's places that are taken."""
+    known = pd.DatetimeIndex(times.dropna()).tz_localize(None)
+    steps = np.diff(known.asi8)
+    against = min((steps < 0).sum(), (steps > 0).sum())
+    each = known.unique().sort_values()
+    frequency = infer_frequency(each)
+    if frequency is None:
+        return -int(against), 0.0
+    places = (each[-1] - each[0]) / step_length(frequency) + 1
+    if places < 100 * len(each):
+        grid = pd.date_range(each[0], each[-1], freq=frequency)
+        return -int(against), float(each.isin(grid).sum() / max(len(grid), len(each)))
+    return -int(against), float(len(each) / places)
+
+
+def parse_times(written: list[object], place: Callable[[int], str], day_first: bool | None = None) -> pd.DatetimeIndex:
+    """Times as they stand in a file. With time zones they become UTC.
 
     Args:
         written: strings as ISO 8601 and its kin, or datetimes.
         place: tells where each stands, for messages.
+        day_first: what `day_stands_first` answers.
 
     Raises:
         UserError: one is missing or cannot be read.
     """
-    # A bare number is a year; pandas would take it for nanoseconds.
-    written = [str(value) if isinstance(value, int) else value for value in written]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of formats that differ between rows
-        parsed = pd.to_datetime(pd.Series(written, dtype=object), errors="coerce", utc=True, format="ISO8601")
-        if parsed.isna().any():
-            readings = [
-                parsed,
-                *(
-                    pd.to_datetime(pd.Series(written, dtype=object), errors="coerce", utc=True, dayfirst=day_first)
-                    for day_first in (False, True)
-                ),
-            ]
-            parsed = min(readings, key=lambda times: (times.isna().sum(), times.sort_values().diff().nunique()))
+    parsed = _read_as(written, None)
+    if parsed.isna().any():
+        kin = _read_as(written, bool(day_first))
+        parsed = kin if kin.isna().sum() < parsed.isna().sum() else parsed
     unread = np.flatnonzero(parsed.isna())
     if len(unread):
         value = written[unread[0]]

@@ -107,7 +107,7 @@ def forecasts_of(
     """
     spec = task.spec
     column = series or spec.series
-    raw = read_series(path, spec.columns, time or spec.time, column, encoding, decimal_comma, "--")
+    raw = read_series(path, spec.columns, time or spec.time, column, encoding, decimal_comma, "--", spec.day_first)
     found = [_context(one, spec, str(path)) for one in raw]
     header = [*([column] if column else []), spec.time, "target", "mean"]
     header += [str(level) for level in TABLE_LEVELS] if task.model.output.is_distribution else []
