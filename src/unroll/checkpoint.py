@@ -4,6 +4,7 @@ import errno
 import math
 import os
 import pickle
+import re
 import shutil
 import signal
 import warnings
@@ -25,6 +26,7 @@ from unroll.writing import written_whole
 
 FOLDER = "checkpoints"
 _FULL = 1_000_000  # bytes left on a disk that is full
+_UNWRITTEN = re.compile("iostream|basic_ios|unexpected pos")  # what torch says of a write that fell short
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -72,10 +74,13 @@ class AtomicCheckpointIO(CheckpointIO):
         with written_whole(path) as unfinished:
             try:
                 torch.save(checkpoint, unfinished)
-            except RuntimeError:  # which says of a full disk "iostream error"
-                if shutil.disk_usage(path.parent).free > _FULL:
-                    raise
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
+            except RuntimeError as error:
+                if shutil.disk_usage(path.parent).free <= _FULL:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from None
+                if _UNWRITTEN.search(str(error)):
+                    told = "could not be written whole: a quota, or a limit on the size of files, is reached"
+                    raise OSError(errno.EFBIG, told, str(path)) from None
+                raise
 
     def load_checkpoint(self, path: Any, map_location: Any | None = None, weights_only: bool | None = None) -> Any:
         return read_checkpoint(Path(path))

@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import re
 import sys
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -58,7 +59,7 @@ def _shown(name: str) -> str:
     return name if name.isprintable() else repr(name)
 
 
-_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS} | {
+_OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS} | {
     errno.ENOTDIR,
     errno.EISDIR,
     errno.EEXIST,
@@ -67,6 +68,15 @@ _OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.
     errno.EIO,
     errno.ENOENT,
 }
+
+
+_NO_MEMORY = ("can't allocate memory", "out of memory")
+"""What torch says on a CPU, and on a GPU."""
+_ASKED = re.compile(r"ried to allocate ([\d.]+ \w+)")
+_LESS = (
+    "a smaller data.batch_size, data.batch_tokens, model.hidden_size or truncation.length takes less, and so does "
+    "model.recompute=auto"
+)
 
 
 def one_line(error: BaseException) -> str:
@@ -97,6 +107,12 @@ def door(main: Callable[[], None]) -> None:
         if error.errno not in _OF_THE_MACHINE:
             raise
         sys.exit(_say(f"{error.filename or 'writing'}: {error.strerror}", 1))
+    except (MemoryError, RuntimeError) as error:
+        told = one_line(error)
+        if not isinstance(error, MemoryError) and not any(words in told for words in _NO_MEMORY):
+            raise
+        asked = _ASKED.search(told)
+        sys.exit(_say(f"there is not enough memory{f' for another {asked[1]}' if asked else ''}: {_LESS}", 1))
 
 
 def _say(message: str, exit_code: int) -> int:

@@ -8,17 +8,37 @@ from types import FrameType
 
 from unroll.errors import Stopped
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)  # USR2: submitit's before the time is up
+# HUP: the terminal is gone; USR2: submitit's before the time is up.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 _SAME = 1.0  # seconds within which a second signal is an echo of the first: schedulers and terminals send to several at once
 
 
 def stop_at_once() -> None:
-    """From here on SIGTERM, SIGUSR1 and 2 raise `Stopped`, as Ctrl-C raises KeyboardInterrupt: what is half-written goes."""
+    """From here on these signals raise `Stopped`, as Ctrl-C raises KeyboardInterrupt: what is half-written goes."""
     for number in _SIGNALS[1:]:
-        signal.signal(number, _raise)
+        if not _is_without_terminal(number):
+            signal.signal(number, _raise)
+
+
+def _is_without_terminal(number: int) -> bool:
+    """Is it the end of a terminal that this process is to outlive, as nohup has it?"""
+    return number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
+
+
+def _leave_terminal() -> None:
+    """To write to one that is gone would be an error."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in _terminals:
+        os.dup2(nowhere, stream)
+    os.close(nowhere)
+
+
+_terminals = [stream for stream in (1, 2) if os.isatty(stream)]
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
+    if number == signal.SIGHUP:
+        _leave_terminal()
     raise Stopped(number, f"ended by {signal.Signals(number).name}")
 
 
@@ -37,11 +57,14 @@ class StopRequest:
         """Take the signals from whoever has them."""
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
-                signal.signal(number, self._keep)
+                if not _is_without_terminal(number):
+                    signal.signal(number, self._keep)
 
     def _keep(self, number: int, frame: FrameType | None) -> None:
         if self.number is None:
             self.number, self._since = number, time.monotonic()
+            if number == signal.SIGHUP:
+                _leave_terminal()
             # Not by print: this may come in the middle of one.
             os.write(
                 2, f"\n{signal.Signals(number).name}: ends after this update, or validation; again: at once\n".encode()
