@@ -60,13 +60,16 @@ def trained(folder: Any, text: Any, *overrides: str) -> tuple[Watching, lightnin
     return watching, trainer
 
 
-def test_averaging_begins_when_a_validation_is_worse_than_all_before_the_last_few():
-    """Merity et al. 2018, algorithm 1: t > n and v > min(logs[:t - n])."""
+@pytest.mark.parametrize(("mode", "sign"), [("min", 1), ("max", -1)])
+def test_averaging_begins_when_a_validation_is_worse_than_all_before_the_last_few(mode, sign):
+    """Merity et al. 2018, algorithm 1: t > n and v > min(logs[:t - n]). Killed and resumed after each."""
     scores, begins = [5.0, 6.0, 6.0, 5.5, 4.0, 5.1, 3.0, 3.5], []
-    averaging = NonMonotonicAveraging(monitor="loss", mode="min", patience=3)
+    averaging = NonMonotonicAveraging(monitor="loss", mode=mode, patience=3)
     for score in scores:
-        averaging.on_validation_end(SimpleNamespace(callback_metrics={"loss": torch.tensor(score)}), None)
+        averaging.on_validation_end(SimpleNamespace(callback_metrics={"loss": torch.tensor(sign * score)}), None)
         begins.append(averaging.begun)
+        stored, averaging = averaging.state_dict(), NonMonotonicAveraging(monitor="loss", mode=mode, patience=3)
+        averaging.load_state_dict(stored)
     logs = [t > 3 and scores[t] > min(scores[: t - 3]) for t in range(len(scores))]
     assert begins == [any(logs[: t + 1]) for t in range(len(scores))]
     assert begins.index(True) == 5

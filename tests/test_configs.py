@@ -205,23 +205,23 @@ def test_the_experiment_files_tell_their_command():
 def test_schedules(option):
     config = composed(f"schedule={option}")
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
-    schedulers = make(config["schedule"], optimizer=optimizer, total_steps=1000)
+    schedulers = make(config["schedule"], optimizer=optimizer, total_steps=1001)
     rates = []
-    for _ in range(1000):
+    for _ in range(1001):
         rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         for scheduler in schedulers:
             if scheduler["interval"] == "step":
                 scheduler["scheduler"].step()
     warm = 300 if option == "one_cycle" else 100
-    assert rates[0] <= 2.0 / 20
+    assert rates[0] == pytest.approx(2.0 / 25 if option == "one_cycle" else 2.0 / 101)
     assert rates == sorted(rates[:warm]) + rates[warm:]
     # Warm-up is a factor of its own: what is reached is the shape's value at its end.
     reached = {"linear": 2 * (1 - 0.99 * 0.1)}.get(option, 2.0)
     assert max(rates) == pytest.approx(reached, rel=0.03)
-    expected = {"constant": 2.0, "plateau": 2.0, "linear": 0.02, "cosine": 0.02, "one_cycle": 0.0}.get(option)
+    expected = {"constant": 2.0, "plateau": 2.0, "linear": 0.02, "cosine": 0.02, "one_cycle": 2 / 250_000}.get(option)
     if expected is not None:
-        assert rates[-1] == pytest.approx(expected, abs=0.003)
+        assert rates[-1] == pytest.approx(expected, rel=1e-6)
     middle = {"constant": 2.0, "plateau": 2.0, "linear": 2 * (1 - 0.99 / 2), "cosine": 2 * 0.505}.get(option)
     if middle is not None:
         assert rates[500] == pytest.approx(middle, rel=1e-6)
@@ -235,6 +235,23 @@ def test_a_plateau_lowers_the_rate():
     for value in (2.0, 1.9, 1.9, 1.9, 1.9):
         scheduler["scheduler"].step(value)
     assert optimizer.param_groups[0]["lr"] == 1.0
+
+
+def test_a_plateau_is_one_whatever_the_sign_and_size_of_the_score():
+    still, worse, better = [-5.0] * 4, [-5.0 + 4e-4 * step for step in range(4)], [1 - 2e-5 * step for step in range(9)]
+    for scores, rate in ((still, 1.0), (worse, 1.0), (better, 2.0)):
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
+        settings = composed("schedule=plateau", "schedule.warmup_steps=0", "schedule.patience=2")["schedule"]
+        (scheduler,) = make(settings, optimizer=optimizer, total_steps=None)
+        for score in scores:
+            scheduler["scheduler"].step(score)
+        assert optimizer.param_groups[0]["lr"] == rate
+
+
+def test_a_warm_up_begins_with_its_first_part():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
+    make(composed("schedule=constant", "schedule.warmup_steps=3")["schedule"], optimizer=optimizer, total_steps=10)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.5)
 
 
 def test_small_overrides_are_valid():

@@ -332,6 +332,19 @@ def test_likelihood_mean_and_draws_are_those_of_the_distribution(name):
         assert stats.kstest(drawn, expected.cdf).pvalue > 0.001
 
 
+@pytest.mark.parametrize(("scale", "raw", "count"), [(100, -7, 103), (1000, -9, 1010), (10_000, -8, 10_100)])
+def test_counts_near_poisson_keep_their_likelihood_in_float32(scale, raw, count):
+    found = []
+    for kind in (torch.float32, torch.float64):
+        given = torch.tensor([[0.55, raw]], dtype=kind, requires_grad=True)
+        output, loc = make_output("negative_binomial"), torch.zeros(1, dtype=kind)
+        parameters = output.parameters(given, loc, torch.tensor([float(scale)], dtype=kind))
+        (loss,) = output.loss(parameters, torch.tensor([float(count)], dtype=kind))
+        assert loss.dtype is kind
+        found.append((loss.detach().double(), torch.autograd.grad(loss, given)[0].double()))
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-5)
+
+
 def test_quantiles_are_in_order_and_drawn_from():
     output = Quantiles()
     (q,) = output.parameters(torch.randn(1, output.size) * 3, torch.tensor([1.0]), torch.tensor([2.0]))

@@ -8,7 +8,7 @@ from pydantic import NonNegativeInt
 
 
 class NonMonotonicAveraging(WeightAveraging):
-    """Once a validation is no better than the best of those before the last few, weights are averaged from there on; the
+    """Once a validation is worse than the best of those before the last few, weights are averaged from there on; the
     averages are what is validated and kept (NT-ASGD: Merity et al. 2017, algorithm 1).
 
     With plain SGD at a constant rate that is averaged SGD (Polyak & Juditsky 1992), begun where the rate is too large to

@@ -124,8 +124,11 @@ class NegativeBinomial(Output):
         return scale * (F.softplus(mu) + _SMALLEST), (F.softplus(alpha) + _SMALLEST) / torch.sqrt(scale)
 
     def loss(self, parameters: tuple[Tensor, ...], y: Tensor) -> Tensor:
-        mu, alpha = parameters
-        return -TorchNegativeBinomial(1 / alpha, logits=torch.log(mu * alpha), validate_args=False).log_prob(y)
+        # With a small alpha two numbers of the size of log Gamma(1 / alpha) all but cancel: float32 would be left with noise.
+        wide = torch.float32 if y.device.type == "mps" else torch.float64
+        mu, alpha = (part.to(wide) for part in parameters)
+        nats = -TorchNegativeBinomial(1 / alpha, logits=torch.log(mu * alpha), validate_args=False).log_prob(y.to(wide))
+        return nats.to(parameters[0].dtype)
 
     def mean(self, parameters: tuple[Tensor, ...]) -> Tensor:
         return parameters[0]

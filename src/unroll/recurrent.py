@@ -31,8 +31,8 @@ class Recurrent(nn.Module):
             path).
         locked_dropout: drop the same features at every step of a sequence (Gal & Ghahramani 2016), not anew at each.
         residual: each layer but the first adds its input to its output.
-        output_norm: layer normalization (Ba et al. 2016) of the top layer's outputs: the last one of a stack of blocks, each
-            of which begins with one.
+        output_norm: layer normalization (Ba et al. 2016) of the top layer's outputs, as after a stack of blocks, each of
+            which begins with a norm. (Griffin's is the root mean square's; this one takes the mean away, too.)
         top_size: units of the top layer (and direction); None: hidden_size. As wide as an embedding, it can share its
             weights over wider layers (Merity et al. 2017, section 4.5).
         backend: the path over time, see `Cell.paths`; `auto` takes the fastest that a cell has.

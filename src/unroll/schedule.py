@@ -1,4 +1,4 @@
-"""How the learning rate moves over a run, each with a linear warm-up.
+"""How the learning rate moves over a run, each times a linear warm-up: of one that falls meanwhile the whole is not reached.
 
 Every function takes `(optimizer, total_steps, ...)` and returns Lightning's scheduler configurations.
 """
@@ -27,14 +27,14 @@ def constant(optimizer: Optimizer, total_steps: int | None, warmup_steps: NonNeg
 def linear(
     optimizer: Optimizer, total_steps: int | None, warmup_steps: NonNegativeInt, final_fraction: Probability
 ) -> Schedulers:
-    """Down in a straight line to `final_fraction` of the rate at the last step."""
+    """Down in a straight line to `final_fraction` of the rate at the last update."""
     return _by_share(optimizer, _known(total_steps), warmup_steps, lambda share: 1 - (1 - final_fraction) * share)
 
 
 def cosine(
     optimizer: Optimizer, total_steps: int | None, warmup_steps: NonNegativeInt, final_fraction: Probability
 ) -> Schedulers:
-    """Down in half a cosine to `final_fraction` of the rate at the last step (Loshchilov & Hutter 2017)."""
+    """Down in half a cosine to `final_fraction` of the rate at the last update (Loshchilov & Hutter 2017)."""
 
     return _by_share(optimizer, _known(total_steps), warmup_steps, lambda share: _half_cosine(1, final_fraction, share))
 
@@ -68,7 +68,8 @@ def plateau(
     # Lightning would take a step of it once an epoch, whatever the number of validations in it: the task takes them.
     schedulers: Schedulers = [
         {
-            "scheduler": ReduceLROnPlateau(optimizer, mode, factor, patience),
+            # Its own threshold is a share of the score: of one below zero nothing would ever be worse.
+            "scheduler": ReduceLROnPlateau(optimizer, mode, factor, patience, threshold=0.0),
             "monitor": monitor,
             "interval": "epoch",
             "frequency": sys.maxsize,
@@ -84,7 +85,7 @@ def _by_share(
 ) -> Schedulers:
     def factor(step: int) -> float:
         warm = min(1.0, (step + 1) / (warmup_steps + 1))
-        return warm * (shape(min(1.0, step / total_steps)) if total_steps else 1.0)
+        return warm * (shape(min(1.0, step / max(1, total_steps - 1))) if total_steps else 1.0)
 
     return [_each_step(LambdaLR(optimizer, factor))]
 

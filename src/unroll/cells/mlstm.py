@@ -1,4 +1,5 @@
-"""The LSTM with exponential gates and matrix memory (Beck et al. 2024, "xLSTM", section 2.3, equations 19 to 27)."""
+"""The LSTM with exponential gates and matrix memory (Beck et al. 2024, "xLSTM", section 2.3, equations 19 to 27; of q, k
+and v without the biases)."""
 
 import math
 from typing import ClassVar

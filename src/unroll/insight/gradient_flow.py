@@ -204,7 +204,8 @@ def _drawn(count: int, generator: torch.Generator) -> int:
 def spectral_radius(cell: Cell, px_t: Tensor, state: State, masks: Masks, generator: torch.Generator) -> float:
     """The largest absolute eigenvalue of J = ds_{t+1} / ds_t, of one sequence.
 
-    Of a small state from all of J; else as the limit of ||J^k v||^(1/k) (Gelfand), which needs no more than products with v.
+    Of a small state from all of J; else as the limit of ||J^k v||^(1/k) (Gelfand), which needs no more than products with v;
+    by so many of them it comes out a few hundredths low, mostly.
 
     Args:
         cell: makes the step.

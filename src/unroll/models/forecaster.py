@@ -78,8 +78,8 @@ class Encoded(NamedTuple):
 class Forecaster(nn.Module):
     """What all forecasters share: normalization of each window by its own context, and the folding of targets.
 
-    With `normalization=instance` a forecast of a x + b is a times that of x, plus b (Kim et al. 2022, reversible instance
-    normalization, without its learned scale); with `last` and `centre` that holds for b, with `mean` for a > 0.
+    With `normalization=instance` a forecast of a x + b, a > 0, is a times that of x, plus b (Kim et al. 2022, reversible
+    instance normalization, without its learned scale); with `last` and `centre` that holds for b, with `mean` for a.
 
     Args:
         targets, known, observed: features of `Windows`.

@@ -159,7 +159,7 @@ class PointerGenerator(EncoderDecoder):
         return torch.logaddexp(F.logsigmoid(g)[..., None] + written, F.logsigmoid(-g)[..., None] + _log(copied))
 
     def log_probability(self, o: Tensor, a: Tensor, g: Tensor, source: Tensor, target: Tensor) -> Tensor:
-        """log P of the tokens `target`, (...): as `log_probabilities`, without what is not asked for."""
+        """log P of the tokens `target`, (rows,): as `log_probabilities`, without what is not asked for."""
         logits = self.readout(o)
         written = -F.cross_entropy(logits.to(a.dtype), target, reduction="none")
         if not self.copies:
