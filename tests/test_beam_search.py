@@ -187,3 +187,11 @@ def test_a_model_that_says_nan_writes_nothing():
     found = beam_search(advance, torch.zeros(2, 1), (), torch.tensor([4, 2]), 3, BEGIN, END)
     assert [[item.tokens for item in row] for row in found] == [[[]], [[]]]
     assert all(math.isnan(row[0].score) for row in found)
+
+
+def test_samples_come_the_best_first():
+    model = Model(2, seed=8)
+    drawn = torch.Generator().manual_seed(1)
+    for row in sample(model, model.state, model.memory, torch.tensor([3, 1]), 50, BEGIN, END, generator=drawn):
+        scores = [found.score for found in row]
+        assert scores == sorted(scores, reverse=True)

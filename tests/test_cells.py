@@ -232,3 +232,32 @@ def test_outputs_without_the_state_are_those_with_it(model, bidirectional):
     y, nothing = recurrent(x, None, lengths, keep_state=False)
     assert nothing is None
     assert_same(results(y, (), inputs), expected)
+
+
+def test_recomputing_draws_the_same_and_leaves_the_generator_where_it_was():
+    recurrent = stack("zoneout_lstm").train()
+    x = torch.randn(10, 3, 5, dtype=torch.float64, requires_grad=True)
+    found = []
+    for recompute in (None, 3):
+        recurrent.recompute = recompute
+        torch.manual_seed(1)
+        found.append([*results(*recurrent(x), [x, *recurrent.parameters()]), torch.rand(1)])
+    assert_same(*found)
+
+
+def test_recompute_auto_takes_windows_of_the_root_of_time(monkeypatch):
+    from unroll import recurrent
+
+    asked = []
+    run = recurrent.run_recomputed
+    monkeypatch.setattr(recurrent, "run_recomputed", lambda *given: asked.append(given[-1]) or run(*given))
+    stack("lstm", "model.recompute=auto")(torch.randn(10, 3, 5, dtype=torch.float64))
+    assert asked == [3]
+
+
+def test_each_sequence_has_a_locked_mask_of_its_own():
+    overrides = ("model.num_layers=2", "model.dropout=0.5", "model.locked_dropout=true")
+    recurrent = stack("gru", *overrides, hidden_size=64).train()
+    ((mask,),) = recurrent.draw_masks(3, torch.zeros(0))[-1:]
+    assert mask.shape == (3, 64)
+    assert not torch.equal(mask[0], mask[1])

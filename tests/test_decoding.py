@@ -99,3 +99,8 @@ def test_an_empty_prompt_is_refused():
     task, _ = written()
     with pytest.raises(UsageError, match="the prompt is empty"):
         task.write("", 3)
+
+
+def test_without_a_seed_texts_differ():
+    task, first = written()
+    assert task.write("abc", 30) != first

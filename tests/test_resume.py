@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,8 +11,9 @@ import pytest
 import torch
 from conftest import SMALL, composed, door, resume
 
-from unroll.checkpoint import BestCheckpoint, read_checkpoint
+from unroll.checkpoint import BestCheckpoint, LastCheckpoint, read_checkpoint
 from unroll.job import run
+from unroll.writing import written_whole
 
 # Dropout and resets draw random numbers; three layers' worth of state is carried; validation falls into the epochs.
 RUN = [
@@ -133,3 +135,38 @@ def test_an_optimizer_of_other_weights_is_refused_before_it_writes(tmp_path):
     result = door("train.py", f"resume={folder}", "trainer.max_steps=5")
     assert result.returncode == 1
     assert result.stderr.startswith("error: the checkpoint's optimizer was that of a model with other weights")
+
+
+def test_what_is_written_is_on_the_disk_before_it_takes_the_old_one_s_place(tmp_path, monkeypatch):
+    done = []
+    fsync, replace = os.fsync, Path.replace
+    monkeypatch.setattr("os.fsync", lambda number: done.append("fsync") or fsync(number))
+    monkeypatch.setattr(Path, "replace", lambda path, to: done.append("replace") or replace(path, to))
+    with written_whole(tmp_path / "a") as path:
+        path.write_text("x")
+    assert done == ["fsync", "replace"]
+
+
+def test_nothing_is_saved_within_the_batches_of_one_update(tmp_path, monkeypatch):
+    within = []
+    save = LastCheckpoint._save
+    monkeypatch.setattr(
+        LastCheckpoint,
+        "_save",
+        lambda last, trainer: (within.append(trainer.fit_loop._should_accumulate()), save(last, trainer)),
+    )
+    settings = ["trainer.accumulate_grad_batches=2", "callbacks.last.every_n_steps=1", "test=false"]
+    composed(*SMALL, "trainer.max_steps=4", *settings, folder=tmp_path / "run")
+    run(tmp_path / "run")
+    assert within[:-1] == [False] * 4  # the last is the run's end
+
+
+def test_another_seed_is_another_run(tmp_path):
+    first = []
+    for seed in (1, 2):
+        composed(*SMALL, "trainer.max_steps=1", "test=false", f"seed={seed}", folder=tmp_path / str(seed))
+        run(tmp_path / str(seed))
+        first.append(read_checkpoint(tmp_path / f"{seed}/checkpoints/last.ckpt")["state_dict"])
+    for name, weight in first[0].items():
+        if weight.dim() > 1:  # biases begin alike
+            assert not torch.equal(weight, first[1][name]), name

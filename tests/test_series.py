@@ -9,6 +9,8 @@ import torch
 from conftest import SHARED, composed
 
 from unroll.building import build_data
+from unroll.data.series_lanes import SeriesLanes
+from unroll.data.series_spec import Layout
 from unroll.data.time_grid import calendar_features, day_stands_first, infer_frequency, parse_times, season_length
 from unroll.errors import UserError
 
@@ -302,3 +304,10 @@ def test_etth1_is_split_as_published():
     # As scikit-learn's scaler, which the published code uses, has them on the first 8,640 rows.
     assert data.table[:8640, :7].mean(0).abs().max() < 1e-4
     torch.testing.assert_close(data.table[:8640, :7].std(0, correction=0), torch.ones(7), rtol=1e-4, atol=0)
+
+
+def test_the_rate_of_a_piece_follows_its_length():
+    pieces = list(SeriesLanes(torch.randn(400, 2), Layout(2, 0, 0), 2, 16, 0, 0, 1, vary=3))
+    assert len({piece.scored for piece in pieces}) > 1
+    for piece in pieces:
+        assert piece.rate == piece.scored / 16

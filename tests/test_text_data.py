@@ -271,3 +271,10 @@ def test_a_byte_order_mark_is_taken_off_hub_text(tmp_path):
         (folder / f"{split}.txt").write_bytes("\ufeffline one\r\nline two\n".encode() * (1 if split != "train" else 2))
     data = stream(tmp_path, "data=tiny_shakespeare", f"data.path={folder}")
     assert text_of(data, "test") == "line one\nline two"
+
+
+def test_what_is_trained_without_a_state_is_scored_in_windows_of_training(tmp_path):
+    data = stream(tmp_path, "truncation.carry_state=false", "truncation.horizon=6")
+    first, second = list(data.eval_dataloader("validation"))[:2]
+    assert len(first.targets) == len(second.targets) == 4
+    assert len(second.tokens) == 6

@@ -105,3 +105,15 @@ def test_every_row_says_how_much_was_seen_and_in_which_time(tmp_path):
     seconds = [float(row["train_seconds"]) for row in found]
     assert seconds == sorted(seconds)
     assert seconds[0] > 0
+
+
+def test_clipping_by_value_bounds_each_number_of_a_gradient(tmp_path):
+    weights = []
+    clipped = ["trainer.gradient_clip_val=1e-4", "trainer.gradient_clip_algorithm=value"]
+    for steps in (1, 2):
+        composed(*SMALL, *SGD, *clipped, f"trainer.max_steps={steps}", folder=tmp_path / str(steps))
+        run(tmp_path / str(steps))
+        weights.append(read_checkpoint(tmp_path / f"{steps}/checkpoints/last.ckpt")["state_dict"])
+    moved = torch.cat([(weights[1][name] - weight).abs().flatten() for name, weight in weights[0].items()])
+    assert moved.max().item() == pytest.approx(0.5 * 1e-4, rel=1e-2)  # of the rate
+    assert (moved > 0.49e-4).sum() > 1

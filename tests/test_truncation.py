@@ -180,3 +180,15 @@ def test_reset_probability_zeroes_that_share_of_rows():
 def test_a_horizon_shorter_than_the_window_is_refused():
     with pytest.raises(UsageError, match=r"truncation\.horizon=3 is shorter than truncation\.length=4"):
         Truncation(length=4, horizon=3)
+
+
+def test_states_are_reset_by_the_seed():
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        task = task_with("truncation.length=4", "truncation.reset_probability=0.25")
+        task._train_state = (torch.ones(1000, 5),)
+        batch = next(iter(batches(task.truncation)))
+        batch = batch._replace(begins=False, lanes=1000, tokens=torch.zeros(4, 1000))
+        found.append(task._starting_state(batch, 1)[0][:, 0])
+    assert not torch.equal(*found)
