@@ -40,9 +40,10 @@ def main() -> None:
 
     from unroll.exporting import export_step, export_weights  # after --help: it takes seconds to load
     from unroll.predicting.streaming import check_output
-    from unroll.runs import load
+    from unroll.runs import load, note_last
 
     check_output(options.output)
+    note_last(options.run, options.checkpoint)
     task = load(options.run, options.checkpoint, options.trust)
     path = options.output or options.run / "export" / f"{Path(options.checkpoint).stem}.{options.format}"
     if options.format == "onnx":

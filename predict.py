@@ -61,8 +61,9 @@ def main() -> None:
             return
         parser.error("which run? give its folder, as outputs/DATE/TIME_task_model")
 
-    from unroll.runs import load  # after --help: it takes seconds to load
+    from unroll.runs import load, note_last  # after --help: it takes seconds to load
 
+    note_last(run, options.checkpoint)
     task = load(run, options.checkpoint, options.trust)
     task.add_predict_arguments(parser)
     if options.help:

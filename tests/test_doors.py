@@ -300,7 +300,7 @@ def test_bad_files_get_one_line_and_leave_nothing(tmp_path, content, message):
         (["trainer.accelerator=tpu"], "trainer: "),
         (["trainer.devices=abc"], "trainer: `devices`"),
         (["trainer.max_steps=0"], "this run would end before it begins"),
-        (["trainer.val_check_interval=99999"], "must be less than or equal to the number of the training batches"),
+        (["trainer.val_check_interval=99999"], "set trainer.check_val_every_n_epoch=null"),
         (["trainer.val_check_interval=0"], "trainer.val_check_interval=0: input should be greater than 0"),
         (["trainer.log_every_n_steps=0"], "trainer.log_every_n_steps=0: input should be greater than 0"),
         (["trainer.accumulate_grad_batches=0"], "trainer.accumulate_grad_batches=0: input should be greater than 0"),
@@ -469,7 +469,19 @@ def test_a_changed_text_is_noticed(tmp_path, text):
     assert "the data has changed since" in result.stderr
     result = door("evaluate.py", str(folder))
     assert result.returncode == 0
-    assert result.stderr.startswith(f"note: {text}: not the very text that")
+    assert result.stderr.startswith(f"note: {text}: not the very data that")
+    own = (folder / "evaluation/test.json").read_bytes()
+    other = text.with_name("other.txt")
+    other.write_text(text.read_text().swapcase())
+    result = door("evaluate.py", str(folder), "--data-path", str(other))
+    assert (folder / "evaluation/test.json").read_bytes() == own
+    found = json.loads((folder / "evaluation/of_other/evaluation/test.json").read_text())
+    assert found["data"] == str(other)
+    assert found["metrics"] != json.loads(own)["metrics"]
+    (folder / "summary.json").unlink()
+    (folder / "checkpoints/best.ckpt").unlink()
+    result = door("predict.py", str(folder), "--length", "5")
+    assert result.stderr.startswith(f"note: {folder} has no best checkpoint yet: its last one is taken\n")
 
 
 def test_a_refused_run_takes_nothing_away_that_was_there(tmp_path):

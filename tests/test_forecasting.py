@@ -151,8 +151,14 @@ def test_settings_that_do_not_suit_the_data_are_refused_with_anothers_weights_to
     composed(
         *SMALL, *COLUMNS, *counts, f"data.path={shops.parent}/sales.csv", "trainer.max_steps=2", folder=tmp_path / "run"
     )
-    with pytest.raises(UsageError, match="negative_binomial is for counts"):
+    with pytest.raises(UsageError, match=r"negative_binomial is for counts.*: add data.standardize=false"):
         run(tmp_path / "run")
+    table = pd.read_csv(shops.parent / "sales.csv")
+    table.assign(units=np.arange(len(table)) % 5 - 2).to_csv(tmp_path / "below.csv", index=False)
+    below = [f"data.path={tmp_path}/below.csv", "data.standardize=false", "trainer.max_steps=2"]
+    composed(*SMALL, *COLUMNS, *counts[:2], *below, folder=tmp_path / "below")
+    with pytest.raises(UsageError, match="as they are: -2 is none, or take student_t"):
+        run(tmp_path / "below")
 
 
 def test_windows_in_which_all_is_missing_are_trained_over(tmp_path):

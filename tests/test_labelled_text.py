@@ -1,6 +1,7 @@
 """Labelled texts: what is read, and what is refused."""
 
 import csv
+import gzip
 import json
 from collections import Counter
 from pathlib import Path
@@ -216,13 +217,25 @@ def test_a_class_that_train_lacks(tmp_path):
         (b"text,label\ngood,pos\nso, so,neg\n", "t.csv, line 3: has 3 fields where the header has 2"),
         (b"text,label,text\ngood,pos,bad\n", "t.csv: 2 columns are called text: which one?"),
         (b'text,label\ngood,pos\n"bad,neg\nworse,neg\n', "t.csv, line 3: is no proper CSV from here on"),
-        (b"text,label\ngood,pos\nna\xefve,neg\n", "t.csv, line 3: byte 0xef is not utf-8"),
+        (b"text,label\ngood,pos\nna\xefve,neg\n", "t.csv, line 3: byte 0xef is not utf-8; name the file's encoding"),
+        (
+            "text,label\ngood,pos\n".encode("utf-16"),
+            "byte 0xff is not utf-8; the file begins as one in the encoding utf-16",
+        ),
+        (gzip.compress(b"text,label\n"), "the file begins as a gzip archive does: unpack it"),
     ],
 )
 def test_broken_files(tmp_path, content, said):
     path = tmp_path / "t.csv"
     path.write_bytes(content)
     assert said in refused(files(path))
+
+
+def test_labels_that_differ_in_capitals_are_told(tmp_path):
+    rows = "".join(f"text {number},{label}\n" for number in range(30) for label in ("Good", "good", "bad"))
+    (tmp_path / "t.csv").write_text(f"text,label\n{rows}")
+    told = files(tmp_path / "t.csv").describe()
+    assert "note: Good and good are labels of their own; if they mean one, write them alike" in told
 
 
 def test_broken_json_lines_and_parquet(tmp_path):

@@ -57,6 +57,22 @@ def test_a_terminal_without_a_letter_shows_its_number(monkeypatch):
     assert shown.buffer.getvalue() == b"a \\u2014 \xfc\n"
 
 
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB.")])
+def test_where_memory_ends_it_is_said_what_takes_less(capsys, error):
+    def work():
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        door(work)
+    assert ended.value.code == 1
+    told = capsys.readouterr().err
+    assert told.startswith("error: there is not enough memory")
+    assert ("for another 2.00 GiB: a smaller data.batch_size" in told) is isinstance(error, RuntimeError)
+    error = RuntimeError("a defect of ours")
+    with pytest.raises(RuntimeError, match="of ours"):
+        door(work)
+
+
 def test_runs_begun_in_the_same_second_have_folders_of_their_own(tmp_path):
     with initialize_config_dir(str(CONF), version_base="1.3"):
         configs = [compose("train", [*SMALL, f"seed={seed}", *SEARCHED]) for seed in range(8)]

@@ -21,7 +21,7 @@ from unroll.insight.units import look_at_units, saliency
 from unroll.insight.units_page import write_units_page
 from unroll.insight.units_pictures import STEPS, draw_saliency, draw_trajectories, units_table, write_units
 from unroll.machine import free_speed
-from unroll.runs import load, read_config
+from unroll.runs import checkpoint_path, load, note_last, read_config
 from unroll.summary import for_json, measured, score_tables, short_name
 from unroll.tasks.base import Task
 from unroll.writing import written_whole
@@ -37,7 +37,7 @@ def evaluate(
     settings: list[str],
 ) -> dict[str, float]:
     """Score a run's checkpoint, print a table, and write it to evaluation/SPLIT.json, or SPLIT-CHECKPOINT.json
-    for another than the best.
+    for another than the best; on other data than the run's own, to evaluation/of_DATA/evaluation/.
 
     Args:
         folder: the run's.
@@ -68,17 +68,21 @@ def evaluate(
     trainer.test(task, dataloaders=data.eval_dataloader(split), verbose=False)
     metrics = {name.removeprefix("test/"): value for name, value in measured(trainer).items()}
     name = split if checkpoint == "best" else f"{split}-{Path(checkpoint).stem}"
-    path = folder / "evaluation" / f"{name}.json"
-    told = task.report(data, split, folder, []) if checkpoint == "best" else []
+    other = data_path is not None and not data.is_unchanged(folder)
+    place = folder / "evaluation" / f"of_{Path(str(data_path)).stem}" if other else folder
+    path = place / "evaluation" / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    told = task.report(data, split, place, []) if checkpoint == "best" else []
     baselines = task.baselines(data, [split])
-    path.parent.mkdir(exist_ok=True)
+    found = {
+        "split": split,
+        "checkpoint": checkpoint_path(folder, checkpoint).stem if checkpoint == "best" else checkpoint,
+        "data": data.source,
+        "settings": settings,
+        "metrics": for_json(metrics),
+    }
     with written_whole(path) as unfinished:
-        unfinished.write_text(
-            json.dumps(
-                {"split": split, "checkpoint": checkpoint, "settings": settings, "metrics": for_json(metrics)}, indent=2
-            )
-            + "\n"
-        )
+        unfinished.write_text(json.dumps(found, indent=2) + "\n")
     rivals = {name: _named(split, found[split]) for name, found in baselines.items()}
     for table in score_tables([split], _named(split, metrics), rivals):
         Console().print(table)
@@ -175,12 +179,15 @@ def _loaded(
     quiet()
     if config["free_speed"]:
         free_speed()
+    note_last(folder, checkpoint)
     task = load(folder, checkpoint, trust, settings)
     data = build_data(config)
     data.adopt(load_spec(config, folder))
     data.prepare_data()
     if not data.is_unchanged(folder):
-        print(f"note: {data.source}: not the very text that {folder} was trained with", file=sys.stderr)
+        print(f"note: {data.source}: not the very data that {folder} was trained with", file=sys.stderr)
+        for line in data.describe():
+            print(line, file=sys.stderr)
     return config, task, data
 
 

@@ -7,6 +7,7 @@ The same in a sweep, under DDP (each process comes through here) and on resuming
 import argparse
 import json
 import os
+import re
 import shlex
 import signal
 import sys
@@ -144,7 +145,10 @@ def _run(config: dict[str, Any], folder: Path) -> None:
         if training_log.begun:
             raise
         _discard_unbegun(config, folder, fresh)
-        raise _told_once(error if isinstance(error, UserError) else UsageError(one_line(error))) from None
+        told = re.sub(
+            r"`(?:Trainer\()?(\w+)(=None)?\)?`", _as_key, one_line(error)
+        )  # Lightning speaks of its own arguments
+        raise _told_once(error if isinstance(error, UserError) else UsageError(told)) from None
     except Stopped as stopped:
         if not trainer.is_global_zero:  # the first process tells
             raise SystemExit(128 + stopped.number) from None
@@ -191,6 +195,10 @@ def _build(
         metric = config["watch"]["metric"]
         raise UsageError(f"watch.metric={metric}: is not measured; {did_you_mean(metric, measured)}")
     return data, task, trainer, training_log, told
+
+
+def _as_key(argument: re.Match[str]) -> str:
+    return f"trainer.{argument[1]}{'=null' if argument[2] else ''}"
 
 
 def _discard_unbegun(config: dict[str, Any], folder: Path, fresh: bool) -> None:

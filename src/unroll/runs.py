@@ -154,6 +154,13 @@ def checkpoint_path(folder: Path, which: str) -> Path:
     return last if which == "last" else Path(which)
 
 
+def note_last(folder: Path, checkpoint: str) -> None:
+    """Say so where the best checkpoint is asked for and the run has not come to a validation: the last one is taken."""
+    unvalidated = checkpoint == "best" and not (folder / SUMMARY).exists()
+    if unvalidated and checkpoint_path(folder, "best").stem == "last":
+        print(f"note: {folder} has no best checkpoint yet: its last one is taken", file=sys.stderr)
+
+
 def load(
     folder: str | Path, checkpoint: str = "best", trust: Sequence[str] = (), settings: Sequence[str] = ()
 ) -> "Task":

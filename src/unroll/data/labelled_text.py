@@ -246,6 +246,7 @@ class LabelledText(RowData[Examples]):
             + f" texts; {len(spec.labels)} classes: {_listed(spec.labels)}",
             f"{spec.vocab_size:,} tokens ({self.unit}); a training text has {int(np.median(self.lengths('train'))):,} "
             f"(median) to {self.lengths('train').max():,}",
+            *alike(spec.labels),
             *self._notes,
         ]
         seen = set(self.examples["train"].texts)
@@ -298,6 +299,15 @@ def _in_order(labels: Counter[str]) -> tuple[str, ...]:
     if all(_number(label) is not None for label in labels):
         return tuple(sorted(labels, key=lambda label: (float(label), label)))
     return tuple(sorted(labels))
+
+
+def alike(labels: tuple[str, ...]) -> list[str]:
+    """A note where labels differ in nothing but capitals: they are classes of their own, and may not be meant so."""
+    written: dict[str, list[str]] = {}
+    for label in labels:
+        written.setdefault(label.casefold(), []).append(label)
+    several = [" and ".join(group) for group in written.values() if len(group) > 1]
+    return [f"note: {several[0]} are labels of their own; if they mean one, write them alike"] if several else []
 
 
 def _listed(labels: tuple[str, ...]) -> str:

@@ -148,9 +148,21 @@ def wrong_encoding(path: Path, encoding: str, error: UnicodeError) -> UserError:
                 error = found
                 break
     byte = error.object[error.start]
-    return UserError(
-        f"{path}, line {number}: byte 0x{byte:02x} is not {encoding}; name the file's encoding (latin-1, ...)"
-    )
+    begun = begins_as(path)
+    hint = f"the file begins as {begun}" if begun else "name the file's encoding (latin-1, ...)"
+    return UserError(f"{path}, line {number}: byte 0x{byte:02x} is not {encoding}; {hint}")
+
+
+def begins_as(path: Path) -> str | None:
+    """What a file's first bytes say that it is, and what to do; None: nothing that is known."""
+    with path.open("rb") as file:
+        begin = file.read(2)
+    if begin in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "one in the encoding utf-16 does: name that"
+    return {
+        b"\x1f\x8b": "a gzip archive does: unpack it",
+        b"PK": "a zip archive or a spreadsheet does: save it as text",
+    }.get(begin)
 
 
 def _read_csv(path: Path, file: IO[str], columns: Mapping[str, str]) -> Iterator[Row]:

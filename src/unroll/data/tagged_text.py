@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from unroll.data.base import DAMAGED
+from unroll.data.labelled_text import alike
 from unroll.data.rows import RowData, Rows
 from unroll.data.tagged_batches import Encoded, TaggedBatches, encode_sentences
 from unroll.data.tagged_spec import RESERVED, WORDS, TaggedTextSpec, normal
@@ -215,6 +216,7 @@ class TaggedText(RowData[Sentences]):
             f"{sizes} sentences; {told}",
             f"{len(spec.words):,} words, {len(spec.characters):,} characters; a training sentence has "
             f"{int(np.median(lengths)):,} words (median) to {lengths.max():,}",
+            *alike(spec.tags),
             *self._notes,
         ]
         seen = set(self.sentences["train"].given)

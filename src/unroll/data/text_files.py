@@ -11,6 +11,7 @@ from pydantic import Field
 
 from unroll.data.base import SPLITS
 from unroll.data.encoding import Chunk
+from unroll.data.tables import begins_as
 from unroll.data.text_stream import TextStream
 from unroll.errors import UsageError, UserError
 
@@ -142,6 +143,6 @@ class TextFiles(TextStream):
                     what = f"is not {self.encoding}: {error}"
                     break
                 offset += len(block)
-        return UserError(
-            f"{file}: {what}; name its encoding, as data.encoding=latin-1, or read bytes with data.unit=bytes"
-        )
+        begun = begins_as(file)
+        hint = f"the file begins as {begun}" if begun else "name its encoding, as data.encoding=latin-1"
+        return UserError(f"{file}: {what}; {hint}, or read bytes with data.unit=bytes")

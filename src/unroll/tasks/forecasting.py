@@ -150,10 +150,13 @@ class Forecasting(Task):
         if self.is_counts:
             targets = cast(SeriesData, data).table[:, : len(self.spec.columns.targets)]
             seen = targets[targets.isfinite()]
-            if (seen < 0).any() or (seen != seen.round()).any():
+            none = seen[(seen < 0) | (seen != seen.round())]
+            if len(none):
+                mend = (
+                    f"{none[0]:g} is none" if not cast(SeriesData, data).standardize else "add data.standardize=false"
+                )
                 raise UsageError(
-                    "task.output=negative_binomial is for counts, 0, 1, 2, ..., as they are: add data.standardize=false, "
-                    "or take student_t"
+                    f"task.output=negative_binomial is for counts, 0, 1, 2, ..., as they are: {mend}, or take student_t"
                 )
         return []
 
