@@ -11,6 +11,7 @@ import pytest
 from conftest import SHARED, composed
 
 from unroll.building import build_data
+from unroll.data.hub import load_splits
 from unroll.data.labelled_text import LabelledText
 from unroll.data.tables import read_rows
 from unroll.data.tokenizing import UNKNOWN
@@ -321,3 +322,17 @@ def test_the_tokenizer_knows_only_train(tmp_path):
     batch = next(iter(data.eval_dataloader("validation")))
     assert (batch.tokens == UNKNOWN).flatten().tolist() == [False, True, False]
     assert any("33.3% of the tokens of validation are not in the vocabulary" in line for line in data.describe())
+
+
+def test_a_pinned_dataset_is_asked_for_at_its_revision(monkeypatch):
+    asked = []
+    monkeypatch.setattr(datasets, "get_dataset_config_names", lambda source, revision: asked.append(revision) or [])
+
+    def load_dataset(source, config_name, revision):
+        asked.append(revision)
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    with pytest.raises(UserError, match="cannot be had from the Hugging Face Hub"):
+        load_splits("owner/name", "0123abcd", None, None, ("train",), "another")
+    assert asked == ["0123abcd", "0123abcd"]

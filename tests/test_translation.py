@@ -9,14 +9,17 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import composed, door
 
 import unroll
 from unroll.building import build_data, build_task
 from unroll.checkpoint import read_checkpoint
+from unroll.data.tokenizing import PAD
 from unroll.errors import UsageError
 from unroll.insight.alignments import by_words
 from unroll.job import run
+from unroll.runs import read_config
 
 SUBJECTS = {
     "the cat": "le chat",
@@ -156,6 +159,20 @@ def test_the_score_is_the_models_own(learnt):
     expected = torch.log_softmax(logits, -1).gather(2, target[..., None]).sum().item()
     assert best.log_probability == pytest.approx(expected, rel=1e-4, abs=1e-6)
     assert best.score == pytest.approx(expected / ((5 + len(target)) / 6), rel=1e-4, abs=1e-6)
+    (bare, *_) = task.rewrite([PAIRS[3][0]], length_penalty=0.0)[0]
+    assert bare.score == pytest.approx(bare.log_probability)
+
+
+def test_smoothing_is_for_training_alone(learnt):
+    task = unroll.load(learnt, settings=["task.label_smoothing=0.5"])
+    data = build_data(read_config(learnt))
+    data.prepare_data()
+    batch = next(iter(data.eval_dataloader("validation")))
+    with torch.no_grad():
+        memory, first = task.model.encode(batch.source, batch.lengths)
+        plain = F.cross_entropy(task._logits(batch).flatten(0, 1), batch.target.flatten(), ignore_index=PAD)
+        torch.testing.assert_close(task._cost(batch, first, memory), plain)
+        assert task.train()._cost(batch, first, memory) > plain + 1  # it is sure of each answer, and is not to be
 
 
 def test_drawn_translations_repeat_by_seed(learnt):
