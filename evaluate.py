@@ -36,7 +36,9 @@ def main() -> None:
         "--split", default="test", help="train, validation, test, or several joined by + (default: test)"
     )
     parser.add_argument("--checkpoint", default="best", help="best, last, or a file (default: best)")
-    parser.add_argument("--data-path", help="where the data lies now, if it has moved since training; or other data of the same form")
+    parser.add_argument(
+        "--data-path", help="where the data lies now, if it has moved since training; or other data of the same form"
+    )
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "gpu", "mps"], help="(default: auto)")
     parser.add_argument("--trust", action="append", default=[], metavar="PACKAGE", help="a package of your own cells")
     parser.add_argument(
