@@ -195,6 +195,7 @@ def test_the_same_hour_of_the_week_has_the_same_place_in_day_and_week():
             "date;units\n2024-01-01;1,5\n",
             "'1,5' is no number; if the comma is the decimal sign: data.decimal_comma=true",
         ),
+        ("date;units\n2024-01-01;1,234\n", "comma=true; if it is between thousands: write the number without it"),
         ("date,units\n2024-01-01,1\n2024-01-02,inf\n", "line 3, column units: is infinite"),
         ("date,units\n2024-01-01,1\n,2\n", "line 3, column date: the time is missing"),
         ("date,units\n2024-01-01,1\nsoon,2\n", "line 3, column date: 'soon' is no time"),
@@ -267,6 +268,13 @@ def test_decimal_commas_and_parquet_are_read_as_the_rest(tmp_path):
     one = of_file(tmp_path / "a.parquet", *SHORT)
     two = of_file(tmp_path / "a.csv", *SHORT, "data.decimal_comma=true")
     assert torch.equal(one.table, two.table)
+
+
+def test_a_point_that_cannot_be_between_thousands_is_told(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("date;units\n2024-01-01;1.234,5\n2024-01-02;-7\n2024-01-03;1.5\n")
+    with pytest.raises(UserError, match=r"line 4, column units: '1\.5': its point cannot be between thousands"):
+        of_file(path, *SHORT, "data.decimal_comma=true")
 
 
 def test_a_series_that_never_moves_is_no_trouble(tmp_path):

@@ -90,10 +90,10 @@ def test_conllu_without_comments_and_without_what_is_part_of_others(tmp_path):
     assert found.tags(0) == ["PRON", "AUX", "PART", "SYM"]
 
 
-def test_a_hash_tag_is_a_word_elsewhere(tmp_path):
-    path = written(tmp_path / "a.conll", "#Kelm B-place\nrose O\n\n")
-    (found,) = files(path).read().values()
-    assert found.words(0) == ["#Kelm", "rose"]
+def test_a_hash_tag_is_a_word_elsewhere_and_a_named_comment_is_none(tmp_path):
+    text = "# sent_id = 1\n#Kelm B-place\nrose O\n\n# O\n#x= O\n"
+    (found,) = files(written(tmp_path / "a.conll", text)).read().values()
+    assert [found.words(row) for row in range(2)] == [["#Kelm", "rose"], ["#", "#x="]]
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,8 @@ class LabelledFiles(LabelledText):
         for row in read_rows(path, columns, self.encoding):
             text, label = row.fields
             texts.append(_text(text, f"{path}, {unit(path)} {row.number}, column {self.text}"))
+            if isinstance(label, float) and label.is_integer():  # as a table with a gap in it keeps whole numbers
+                label = int(label)
             labels.append("" if label is None else str(label).strip())
             numbers.append(row.number)
         return Examples(texts, labels, str(path), unit(path), numbers)

@@ -19,6 +19,8 @@ _MISSING = {"", "na", "n/a", "nan", "null", "none", "-"}
 _ROW_NUMBERS = re.compile(r"\s*|Unnamed: \d+")
 """What the column of row numbers that pandas writes is called, by itself and by who reads it without care."""
 _COMMA = re.compile(r"[-+]?[\d.]*,\d+")
+_GROUPED = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?")
+_GROUPED_BY_POINTS = re.compile(r"[-+]?\d{1,3}(\.\d{3})+(,\d+)?")
 
 
 class SeriesFiles(SeriesData):
@@ -137,15 +139,20 @@ def _number(written: object, decimal_comma: bool, path: Path, number: int, colum
         text = written.strip()
         if text.lower() in _MISSING:
             return math.nan
+        said = "--decimal-comma" if option == "--" else f"{option}decimal_comma=true"
         if decimal_comma:
+            if "." in text and not _GROUPED_BY_POINTS.fullmatch(text):
+                raise UserError(f"{place}: {written!r}: its point cannot be between thousands, and {said} was said")
             text = text.replace(".", "").replace(",", ".")
         try:
             value = float(text)
         except ValueError:
-            hint = ""
+            hints = []
             if not decimal_comma and _COMMA.fullmatch(text):
-                hint = f"; if the comma is the decimal sign: {option}decimal{'_comma=true' if option != '--' else '-comma'}"
-            raise UserError(f"{place}: {written!r} is no number{hint}") from None
+                hints.append(f"if the comma is the decimal sign: {said}")
+            if not decimal_comma and _GROUPED.fullmatch(text):
+                hints.append("if it is between thousands: write the number without it")
+            raise UserError("; ".join([f"{place}: {written!r} is no number", *hints])) from None
     else:
         try:
             value = float(written)  # type: ignore[arg-type]  # int, Decimal, numpy's own

@@ -1,5 +1,6 @@
 """Your own tagged sentences: columns as CoNLL has them, CoNLL-U, or JSON lines and Parquet with a list of words a row."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +13,8 @@ from unroll.errors import UsageError, UserError
 
 _ROWS = (".jsonl", ".ndjson", ".parquet")
 _DOCUMENT = "-DOCSTART-"
+_COMMENT = re.compile(r"#\s*\w+\s*=")
+"""As `# sent_id = 7`, which some write above the sentences of other formats than CoNLL-U too."""
 
 Column = Annotated[int, Field(ge=-100, le=100)]
 
@@ -21,8 +24,8 @@ class TaggedFiles(TaggedText):
 
     - `.jsonl`, `.ndjson`, `.parquet`: a row has a list of words and one of as many tags.
     - anything else: a word a line with its tag beside it, in columns apart by a tab or, in lines without one, by spaces; an
-      empty line ends a sentence. -DOCSTART- lines are passed over. In `.conllu` so are comments, and words that are parts or
-      contractions of others.
+      empty line ends a sentence. -DOCSTART- lines are passed over, and `# name = value` above a sentence. In `.conllu` so
+      are all comments, and words that are parts or contractions of others.
 
     Args:
         folder: that the paths are in; None: the current one.
@@ -94,6 +97,8 @@ class TaggedFiles(TaggedText):
                 words, tags = [], []
                 continue
             if is_conllu and (line.startswith("#") or "-" in fields[0] or "." in fields[0]):
+                continue
+            if not words and _COMMENT.match(line):
                 continue
             if not width:
                 first, width = number, len(fields)
