@@ -1,5 +1,7 @@
 """What tests share: the project's folders, found by looking, and small runs."""
 
+import copy
+import functools
 import os
 import sys
 from pathlib import Path
@@ -9,7 +11,7 @@ import torch
 from doors import ROOT
 from doors import door as door
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from unroll.composing import CONF, groups, prepare_resume, write_config
 from unroll.job import run
@@ -76,16 +78,23 @@ def text(tmp_path: Path) -> Path:
     return path
 
 
-def composed(*overrides: str, folder: Path | None = None) -> dict:
-    """The resolved config of a command line; with a folder, written there as a run's."""
+@functools.lru_cache(maxsize=1000)
+def _composed(overrides: tuple[str, ...]) -> tuple[DictConfig, dict[str, str]]:
+    """A command line's config and the options chosen; most are asked for by many tests."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("train", [*overrides, *SEARCHED], return_hydra_config=True)
     choices = dict(config.hydra.runtime.choices)
     OmegaConf.set_struct(config, False)
     config.pop("hydra")
+    return config, choices
+
+
+def composed(*overrides: str, folder: Path | None = None) -> dict:
+    """The resolved config of a command line; with a folder, written there as a run's."""
+    config, choices = _composed(overrides)
     if folder is not None:
         folder.mkdir(parents=True)
-        write_config(config, folder, choices)
+        write_config(copy.deepcopy(config), folder, choices)
     resolved = OmegaConf.to_container(config, resolve=True)
     assert isinstance(resolved, dict)
     chosen = {group.split("@")[0]: option for group, option in choices.items() if "/" not in group}

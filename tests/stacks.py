@@ -1,5 +1,7 @@
 """Stacks of any cell, and what it takes to compare them."""
 
+import functools
+
 import hydra.utils
 import torch
 from conftest import MODELS, composed
@@ -24,6 +26,7 @@ def stack(model: str, *overrides: str, input_size: int = 5, hidden_size: int = 8
     return made
 
 
+@functools.cache
 def paths() -> list[tuple[str, str]]:
     """(model, path) for every path over time of every cell."""
     return [(model, path) for model in MODELS for path in stack(model).layers[0].paths]

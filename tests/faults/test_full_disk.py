@@ -54,7 +54,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(disk, tmp_path):
     *_, told = (tmp_path / "run.log").read_text().splitlines()
     assert told.startswith("error: ") and told.endswith(": No space left on device")
     saved = read_checkpoint(disk / "run/checkpoints/last.ckpt")["global_step"]
-    assert 6 <= saved < 60
+    assert 6 <= saved <= 60  # or the disk is full when the rest is written
     (disk / "other").unlink()
     assert not list((disk / "run").rglob("*unfinished*"))
     assert Run(disk / "run", tmp_path / "more.log").wait() == 0, (tmp_path / "more.log").read_text()
