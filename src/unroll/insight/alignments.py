@@ -49,15 +49,14 @@ def draw_alignments(alignments: list[Alignment], picture: Path) -> None:
     ratios = [1.3 + 0.26 * rows for rows, _ in sizes]
     figure, fields = new_figure(max(width, 5), height, nrows=len(alignments), height_ratios=ratios)
     for axes, found in zip(np.atleast_1d(fields), alignments, strict=True):
-        axes.imshow(found.weights, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        axes.pcolormesh(found.weights, cmap="Blues", vmin=0, vmax=1, edgecolors="#EEEEEE", linewidth=0.5)
+        axes.invert_yaxis()
         axes.xaxis.tick_top()
-        axes.set_xticks(range(len(found.source)), found.source, rotation=60, ha="left", fontsize=9, parse_math=False)
-        axes.set_yticks(range(len(found.target)), found.target, fontsize=9, parse_math=False)
+        middles = np.arange(max(found.weights.shape)) + 0.5
+        source, target = (middles[: len(words)] for words in (found.source, found.target))
+        axes.set_xticks(source, found.source, rotation=60, ha="left", fontsize=9, parse_math=False)
+        axes.set_yticks(target, found.target, fontsize=9, parse_math=False)
         axes.tick_params(length=0)
-        axes.set_xticks(np.arange(-0.5, len(found.source)), minor=True)
-        axes.set_yticks(np.arange(-0.5, len(found.target)), minor=True)
-        axes.grid(which="minor", color="#EEEEEE", linewidth=0.5)
-        axes.tick_params(which="minor", length=0)
         axes.spines[:].set_visible(False)
     save_figure(figure, picture)
 

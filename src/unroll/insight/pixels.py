@@ -1,6 +1,5 @@
 """Pictures and the classes that a model gave them: a linear model beside it, confusion, reliability, the worst mistakes."""
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
 from unroll.insight.classification import Answers, draw_confusion, draw_reliability, write_classes
-from unroll.insight.pictures import BLUE, ORANGE, new_figure, save_figure
+from unroll.insight.pictures import BLUE, ORANGE, draw_beside
 from unroll.insight.showing import show
 from unroll.writing import write_csv
 
@@ -98,14 +97,8 @@ def report_pixels(
 def _draw_sheet(
     answers: Answers, pictures: np.ndarray, shown: Sequence[int], names: Sequence[str], picture: Path
 ) -> None:
-    columns = min(_COLUMNS, len(shown))
-    lines = math.ceil(len(shown) / columns)
-    figure, parts = new_figure(1.4 * columns, 1.8 * lines, nrows=lines, ncols=columns, squeeze=False)
-    for axes in parts.flat:
-        axes.set_axis_off()
-    for axes, pixels, index in zip(parts.flat, pictures, shown, strict=False):
-        axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    cells = []
+    for pixels, index in zip(pictures, shown, strict=True):
         right, told = names[int(answers.labels[index])], names[int(answers.chosen[index])]
-        title = told if right == told else f"{told}, not {right}"
-        axes.set_title(title, fontsize=8, color=BLUE if right == told else ORANGE, parse_math=False)
-    save_figure(figure, picture)
+        cells.append((pixels, told, BLUE) if right == told else (pixels, f"{told}, not {right}", ORANGE))
+    draw_beside(cells, _COLUMNS, 1.4, 0.35, picture, cmap="gray", vmin=0, vmax=255)
