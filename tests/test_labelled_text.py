@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import datasets
+import pandas as pd
 import pytest
 from conftest import SHARED, composed
 
@@ -66,6 +67,12 @@ def test_every_kind_of_file_reads_alike(tmp_path, kind):
     # csv.writer ends rows with CRLF; what stands inside of a quoted text is left as it is.
     assert read.texts == texts
     assert read.labels == labels
+
+
+def test_whole_numbers_that_a_table_keeps_as_fractions_are_the_same_labels(tmp_path):
+    path = tmp_path / "t.parquet"
+    pd.DataFrame({"text": list("abc"), "label": [1, None, 2.5]}).to_parquet(path)
+    assert files(path).read()["train"].labels == ["1", "", "2.5"]
 
 
 def test_na_and_none_are_texts_and_labels(tmp_path):

@@ -145,9 +145,8 @@ def _run(config: dict[str, Any], folder: Path) -> None:
         if training_log.begun:
             raise
         _discard_unbegun(config, folder, fresh)
-        told = re.sub(
-            r"`(?:Trainer\()?(\w+)(=None)?\)?`", _as_key, one_line(error)
-        )  # Lightning speaks of its own arguments
+        # Lightning speaks of its own arguments.
+        told = re.sub(r"`(?:Trainer\()?(\w+)(=None)?\)?`", _as_key, one_line(error))
         raise _told_once(error if isinstance(error, UserError) else UsageError(told)) from None
     except Stopped as stopped:
         if not trainer.is_global_zero:  # the first process tells
