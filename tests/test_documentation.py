@@ -116,6 +116,11 @@ def brief(arguments: list[str]) -> list[str]:
         more.append("data.sizes=[400,40,40]")
     if "max_output_ratio" in config["task"]:
         more.append("task.max_output_ratio=0.1")
+    said = " ".join(arguments)
+    if "samples" in config["callbacks"] and "samples" not in said:
+        more.append("callbacks.samples.length=20")
+    if "logger" not in said:  # W&B's process takes longer than the rest: test_wandb.py
+        more.append("logger=none")
     return [*arguments, *more]
 
 
