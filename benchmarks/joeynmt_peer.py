@@ -48,6 +48,7 @@ def configuration(work: Path) -> dict:
         "random_seed": 1,
         "data": {
             "train": f"{data}/train",
+            "dev": f"{data}/validation",
             "test": f"{data}/test",
             "dataset_type": "plain",
             "src": {"lang": "src", **side},
@@ -98,11 +99,30 @@ def configuration(work: Path) -> dict:
     }
 
 
+def validation_loss(model, data) -> float:
+    """Nats a token, without smoothing."""
+    model.eval()
+    total = count = 0
+    batches = data.make_iter(
+        batch_size=SPEC["decode_batch"],
+        eos_index=model.eos_index,
+        pad_index=model.pad_index,
+        device=torch.device("cpu"),
+    )
+    with torch.inference_mode():
+        for batch in batches:
+            batch.sort_by_src_length()
+            _, scores, *_ = model(return_type="loss", **vars(batch))
+            written = scores.gather(-1, batch.trg[..., None])[..., 0][batch.trg_mask[:, 0]]
+            total, count = total - written.sum().item(), count + len(written)
+    return total / count
+
+
 def main(work: Path) -> dict:
     """Train, decode, and tell the speeds."""
     args = parse_global_args(configuration(work), rank=0, mode="train")
     set_seed(args.seed)
-    model, train_data, _, test_data = prediction.prepare(args, rank=0, mode="train")
+    model, train_data, dev_data, test_data = prediction.prepare(args, rank=0, mode="train")
     manager = TrainManager(
         model=model,
         model_dir=args.model_dir,
@@ -126,6 +146,7 @@ def main(work: Path) -> dict:
     manager.optimizer.register_step_post_hook(after_step)
     manager.train_and_validate(train_data, SimpleNamespace(seed=0))
     most = peak()
+    loss = validation_loss(model, dev_data)
     (begin, before), (end, after) = marks[WARMUP], marks[-1]
     started = time.perf_counter()
     _, _, _, tokens, _, _ = prediction.predict(
@@ -148,6 +169,8 @@ def main(work: Path) -> dict:
         "decoding": sum(map(len, tokens)) / seconds,  # the ends among them
         "tokens_per_sentence": sum(map(len, tokens)) / len(tokens),
         "memory": most,
+        "trained": end - marks[0][0],
+        "loss": loss,
     }
 
 

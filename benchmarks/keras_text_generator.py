@@ -13,7 +13,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from one_core import hold_to_one_core
@@ -31,99 +30,46 @@ options = parser.parse_args()
 
 hold_to_one_core(XLA_FLAGS="--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
 
-import lightning  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
-from hydra import compose, initialize_config_dir  # noqa: E402
-from omegaconf import OmegaConf  # noqa: E402
 from peak_memory import peak  # noqa: E402
 from tables import write_memory, write_peer  # noqa: E402
+from until_as_good import train_until_as_good  # noqa: E402
 
-from unroll.building import build_data, build_task, make  # noqa: E402
-from unroll.composing import CONF  # noqa: E402
-from unroll.console import quiet  # noqa: E402
 from unroll.data.encoding import build_vocabulary  # noqa: E402
-from unroll.machine import keep_freed_memory  # noqa: E402
 from unroll.tasks.base import Task  # noqa: E402
-from unroll.training_log import TrainingLog  # noqa: E402
 
 
 def own_task_loss(task: Task, text: torch.Tensor) -> float:
     """Mean nats of the next character after windows of 40 from a zero state, every third place."""
     starts = torch.arange(0, len(text) - LENGTH, 3)
     total = 0.0
-    was_training = task.training
-    task.eval()
-    with torch.inference_mode():
-        for part in starts.split(2048):
-            y, _ = task.model.hidden(text[part + torch.arange(LENGTH)[:, None]])
-            total += F.cross_entropy(task.model.readout(y[-1]), text[part + LENGTH], reduction="sum").item()
-    task.train(was_training)
+    for part in starts.split(2048):
+        y, _ = task.model.hidden(text[part + torch.arange(LENGTH)[:, None]])
+        total += F.cross_entropy(task.model.readout(y[-1]), text[part + LENGTH], reduction="sum").item()
     return total / len(starts)
 
 
-class UntilAsGood(lightning.Callback):
-    """Measures every 50 steps, off the clock, and ends training once `target` is reached."""
-
-    def __init__(self, text: torch.Tensor, target: float, log: TrainingLog) -> None:
-        self.text, self.target, self.training_log = text, target, log
-        self.history: list[tuple[float, float]] = []
-
-    def on_train_batch_end(self, trainer, task, outputs, batch, batch_idx) -> None:
-        if trainer.global_step % 50:
-            return
-        self.history.append((self.training_log.seconds, own_task_loss(task, self.text)))
-        trainer.should_stop = self.history[-1][1] <= self.target
-        self.training_log._mark = time.perf_counter()
-
-
-def ours(folder: Path, seed: int, test: torch.Tensor, target: float) -> UntilAsGood:
-    """Train until the target is reached, through the product's own config, data, task and Trainer."""
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose(
-            "train",
-            [
-                "data=text_files",
-                f"data.path={folder}/train.txt",
-                f"data.cache_dir={folder}/cache",
-                "data.batch_size=16",
-                "truncation.length=48",
-                "truncation.reset_probability=0.2",
-                "model.hidden_size=128",
-                "task.embedding_size=null",
-                "task.output_dropout=0",
-                "optimizer.lr=0.02",
-                "schedule=cosine",
-                "schedule.warmup_steps=50",
-                "trainer.max_steps=2000",
-                "trainer.accelerator=cpu",
-                "trainer.limit_val_batches=0",
-            ],
-        )
-    resolved = OmegaConf.to_container(config, resolve=True)
-    lightning.seed_everything(seed, verbose=False)
-    data = build_data(resolved)
-    data.prepare_data()
-    task = build_task(resolved, data.spec)
-    log = TrainingLog()
-    until = UntilAsGood(test, target, log)
-    trainer = make(
-        resolved["trainer"],
-        callbacks=[log, until],
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        use_distributed_sampler=False,
-        default_root_dir=folder,
-    )
-    trainer.fit(task, data)
-    return until
+def overrides(folder: Path) -> list[str]:
+    """Of the config, for a text in a folder."""
+    return [
+        "data=text_files",
+        f"data.path={folder}/train.txt",
+        f"data.cache_dir={folder}/cache",
+        "data.batch_size=16",
+        "truncation.length=48",
+        "truncation.reset_probability=0.2",
+        "model.hidden_size=128",
+        "task.embedding_size=null",
+        "task.output_dropout=0",
+        "optimizer.lr=0.02",
+        "schedule=cosine",
+        "schedule.warmup_steps=50",
+        "trainer.max_steps=2000",
+    ]
 
 
-quiet()
-keep_freed_memory()
 with tempfile.TemporaryDirectory() as name:
     folder = Path(name)
     train = options.train.read_text().lower()[: options.characters]
@@ -134,6 +80,7 @@ with tempfile.TemporaryDirectory() as name:
     test = vocabulary.encode(options.test.read_text().lower()[:30_000])
     np.save(folder / "train.npy", vocabulary.encode(train).astype(np.int32))
     np.save(folder / "test.npy", test.astype(np.int32))
+    read = torch.from_numpy(test.astype(np.int64))
     ratios, memory = [], []
     for seed in range(1, options.seeds + 1):
         answer = subprocess.run(
@@ -146,8 +93,10 @@ with tempfile.TemporaryDirectory() as name:
             sys.exit(answer.stderr[-2000:])
         epochs = [json.loads(line) for line in answer.stdout.splitlines() if line.startswith("{")]
         last = epochs[-1]
-        until = ours(folder, seed, torch.from_numpy(test.astype(np.int64)), last["loss"])
-        seconds, loss = until.history[-1]
+        history = train_until_as_good(
+            overrides(folder), seed, folder, lambda task: own_task_loss(task, read), every=50, target=last["loss"]
+        )
+        seconds, loss = history[-1]
         memory.append((peak(), last["memory"]))  # ours with all that this script holds
         reached = loss <= last["loss"]
         if reached:
