@@ -152,8 +152,18 @@ def test_what_watches_other_metrics_has_a_folder_of_its_own(tmp_path):
 
 
 def test_the_door_writes_table_pictures_and_page(sweep, tmp_path):
-    result = door("compare.py", str(sweep), "--output", str(tmp_path / "out"), COLUMNS="140")
+    result = door("compare.py", str(sweep), "--output", str(tmp_path / "out"))
     assert result.returncode == 0, result.stderr
+    header = next(line.split() for line in result.stdout.splitlines() if "parameters" in line)
+    assert header == [
+        "model",
+        "truncation",
+        "val/bpc",
+        "parameters",
+        "characters/s",
+        "training",
+        "run",
+    ]  # all, in a pipe
     assert "1.8000 ± 0.1414" in result.stdout and "failed" in result.stdout and "unfinished" in result.stdout
     for name in ("heat_map.png", "curves.png", "frontier.png"):
         assert (tmp_path / "out" / name).stat().st_size > 5_000

@@ -5,7 +5,7 @@ import random
 import pytest
 from seqeval.metrics import f1_score, precision_score, recall_score
 
-from unroll.entities import Entity, are_of_entities, as_tags, count, entities
+from unroll.entities import Entity, are_of_entities, as_tags, count, entities, odd_among_entities
 from unroll.insight.tags import TagAnswers
 
 
@@ -35,6 +35,8 @@ def test_what_is_read_into_iob2_names_the_same_entities():
     assert are_of_entities({"O", "B-x"})
     assert not are_of_entities({"NOUN", "O"})
     assert not are_of_entities({"O"})
+    assert odd_among_entities({"O", "B-x", "I-x", "B-y", "person"}) == ["person"]
+    assert odd_among_entities({"O", "B-x"}) == odd_among_entities({"NOUN", "VERB", "O"}) == []
 
 
 def test_scores_are_those_of_seqeval():

@@ -42,7 +42,7 @@ def test_a_run_outlives_its_terminal_for_as_long_as_it_takes_to_save(tmp_path):
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "saved")]
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
     os.close(theirs)
-    while b"listening" not in os.read(ours, 1000):
+    while b"\n" not in os.read(ours, 1000):  # the whole line: a terminal's goes through in pieces
         pass
     os.close(ours)
     process.send_signal(signal.SIGHUP)  # as a system does to the session whose terminal it was

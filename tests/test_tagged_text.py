@@ -175,6 +175,14 @@ def test_iob1_is_read_into_iob2_and_said(tmp_path):
     assert any("2 tags of entities are read as IOB2 has them" in line for line in data.describe())
 
 
+def test_a_tag_that_makes_entities_words_is_named(tmp_path):
+    path = written(tmp_path / "a.conll", "a B-x\nb I-x\nc O\n\nd PLACE\n\ne O\n\n")
+    assert any(
+        "words are scored, not entities: the tags PLACE are" in line
+        for line in files(path, "data.validation_fraction=0.34").describe()
+    )
+
+
 def test_a_kind_of_one_word_in_train_may_have_more_elsewhere(tmp_path):
     train = written(tmp_path / "train.conll", "Ann B-x\nrose O\n\nb O\n")
     other = written(tmp_path / "dev.conll", "Ann B-x\nKelm I-x\n")

@@ -29,6 +29,13 @@ def are_of_entities(tags: Iterable[str]) -> bool:
     return bool(tags - {OUTSIDE}) and all(tag == OUTSIDE or _TAG.fullmatch(tag) for tag in tags)
 
 
+def odd_among_entities(tags: Iterable[str]) -> list[str]:
+    """The tags for which the others are not taken as of entities, though most are: as PERSON beside B-person and I-person."""
+    tags = set(tags)
+    odd = sorted(tag for tag in tags if tag != OUTSIDE and not _TAG.fullmatch(tag))
+    return odd if 2 * len(odd) < len(tags) - (OUTSIDE in tags) else []
+
+
 def entities(tags: Sequence[str]) -> list[Entity]:
     """The entities of a sentence, as conlleval counts them (Tjong Kim Sang & Buchholz 2000): tags in any of the schemes IOB1,
     IOB2 and IOBES, also where they break the rules of all of them. One begins at each B and S, and wherever an I or E does

@@ -1,5 +1,6 @@
 """The review of experiments: table, pictures and page of the runs in some folders."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from unroll.insight.difficulty import draw_difficulty, read_difficulty
 from unroll.insight.flow_pictures import draw_memories, read_flow
 from unroll.writing import write_csv
 
+_UNBOUNDED = 10_000
 _LINES = 14  # of one picture, at most; the best
 
 
@@ -34,14 +36,16 @@ def review(paths: Sequence[Path], output: Path | None = None) -> None:
         if wrong:
             print(f"note: {wrong}")
     tasks = of_each_task(runs)
+    console = Console()
+    if not console.is_terminal and "COLUMNS" not in os.environ:  # a file or a pipe is as wide as its lines
+        console.width = _UNBOUNDED
     for name, some in tasks.items():
         if len(tasks) > 1:
             print(f"{name}: {_counted(some)}, compared with none of the others")
-        console = Console()
         console.print(comparison_table(some, console))
     if len(runs) == len(paths) == 2 and len(tasks) == 1:
         for table in pair_tables(*runs):
-            Console().print(table)
+            console.print(table)
     if output is None and len(paths) == 1 and len(runs) > 1:
         output = paths[0] / "comparison"
     if output is None:

@@ -17,9 +17,11 @@ from unroll.data.rows import RowData, Rows
 from unroll.data.tagged_batches import Encoded, TaggedBatches, encode_sentences
 from unroll.data.tagged_spec import RESERVED, WORDS, TaggedTextSpec, normal
 from unroll.data.tokenizing import UNKNOWN, Boundaries
-from unroll.entities import OUTSIDE, are_of_entities, as_tags, entities
+from unroll.entities import OUTSIDE, are_of_entities, as_tags, entities, odd_among_entities
 from unroll.errors import UserError
 from unroll.truncation import Truncation
+
+_TOLD = 3  # tags of a note
 
 
 class Sentences(Rows):
@@ -93,6 +95,11 @@ class TaggedText(RowData[Sentences]):
     def rows(self) -> dict[str, Sentences]:
         found = super().rows
         tags = {tag for sentences in found.values() for row in set(sentences.wanted) for tag in row.split("\t")}
+        if odd := odd_among_entities(tags):
+            self._notes.append(
+                f"words are scored, not entities: the tags {', '.join(odd[:_TOLD])}{', ...' if odd[_TOLD:] else ''} are not "
+                "written as B-KIND and I-KIND, as most are"
+            )
         if not are_of_entities(tags):
             return found
         rewritten = 0
