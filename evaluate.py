@@ -53,6 +53,8 @@ def main() -> None:
         "--steps", type=positive, default=20_000, metavar="N", help="that units are shown on, about (default: 20000)"
     )
     options = parser.parse_intermixed_args()
+    if options.insight and options.device not in ("auto", "cpu"):
+        parser.error(f"--device {options.device}: --insight {options.insight} is worked out on the CPU")
 
     from unroll.evaluation import evaluate, show_gradient_flow, show_units  # after --help: it takes seconds to load
 

@@ -99,14 +99,15 @@ def sweep(arguments: list[str]) -> None:
             raise Interrupted(interrupted(folder)) from None
         finally:
             discard_unbegun(folder)
-            if folder.exists() and job_folders(folder):
+            jobs = job_folders(folder) if folder.exists() else []
+            if jobs:
                 from unroll.comparison.review import review  # takes a second to load
 
                 review([folder])
-        failed = [job for job in job_folders(folder) if (job / FAILURE).exists()]
+        failed = [job for job in jobs if (job / FAILURE).exists()]
         if failed:
             raise UserError(
-                f"{len(failed)} of {len(job_folders(folder))} jobs failed; the first, {failed[0]}: "
+                f"{len(failed)} of {len(jobs)} jobs failed; the first, {failed[0]}: "
                 f"{(failed[0] / FAILURE).read_text().strip()}"
             )
 

@@ -136,6 +136,8 @@ def test_scores_are_sacrebleus_against_all_references():
     assert found["exact_match"] == pytest.approx(1 / 3)
     capitals = [[caption.title() for caption in several] for several in references]
     assert Captions(hypotheses, capitals).scores() == pytest.approx(found)
+    composed, apart = "un caf\u00e9", "un cafe\u0301"  # the same letters
+    assert Captions([composed], [[apart]]).scores()["exact_match"] == 1
 
 
 def test_aspects_are_scored_one_by_one_by_the_side_that_was_taken():

@@ -113,6 +113,15 @@ def test_one_run_that_is_better_than_all_others_is_inside_the_picture(less_is_be
     assert not low < worse < high
 
 
+def test_damage_is_told_with_its_file(sweep, tmp_path):
+    for name in "04":
+        shutil.copytree(sweep / name, tmp_path / name)
+        (tmp_path / name / "evaluation").mkdir(exist_ok=True)
+        (tmp_path / name / "evaluation/validation_difficulty.json").write_text('{"label": "le')
+    with pytest.raises(UserError, match=r"validation_difficulty\.json: is not whole"):
+        review([tmp_path], tmp_path / "out")
+
+
 def test_the_direction_is_the_tasks_own(tmp_path):
     scores = {"0": 0.7, "1": 0.9, "2": None}
     for name, value in scores.items():

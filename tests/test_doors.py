@@ -287,7 +287,8 @@ def test_bad_files_get_one_line_and_leave_nothing(tmp_path, content, message):
         (["data=text_files", "data.path='nowhere/*.txt'"], "nowhere/*.txt: no file matches it"),
         (["data=text_files", "data.path=."], ".: is a folder; name the files in it"),
         (["data=text_files", "data.path=x", "data.fractions=[0.9,0.2,0.1]"], "three shares above 0 that add up to 1"),
-        (["data=text_files", "data.path=x", "data.encoding=utf-9"], "data.encoding=utf-9: Python knows no encoding"),
+        (["data=text_files", "data.path=x", "data.encoding=utf-9"], "encoding utf-9: Python knows no text encoding"),
+        (["data=text_files", "data.path=x", "data.encoding=hex"], "encoding hex: Python knows no text encoding"),
         (["data=text_files", "data.path=x", "data.test_path=y"], "data.validation_path and data.test_path go together"),
         (["data=ptb_char"], "set data.path to a folder that holds it"),
         (["init_from=nowhere"], "nowhere: is not a run's folder"),
@@ -423,6 +424,13 @@ def test_a_run_stopped_early_is_finished_until_it_is_given_more(tmp_path):
     assert json.loads((folder / "summary.json").read_text())["steps"] == 15
 
 
+def test_a_run_that_is_good_enough_says_so(tmp_path):
+    early = ["callbacks=early_stopping", "+callbacks.early_stopping.stopping_threshold=100"]
+    folder = small_run(tmp_path, *early, "trainer.val_check_interval=5", "trainer.max_steps=50")
+    run(folder)
+    assert json.loads((folder / "summary.json").read_text())["ended_early"] == "val/bpc has reached 100"
+
+
 def test_a_budget_that_ends_where_the_run_is_is_told(tmp_path):
     folder = small_run(tmp_path, "trainer.max_steps=4")
     run(folder)
@@ -475,13 +483,33 @@ def test_a_changed_text_is_noticed(tmp_path, text):
     other.write_text(text.read_text().swapcase())
     result = door("evaluate.py", str(folder), "--data-path", str(other))
     assert (folder / "evaluation/test.json").read_bytes() == own
-    found = json.loads((folder / "evaluation/of_other/evaluation/test.json").read_text())
+    (place,) = folder.glob("evaluation/of_*_other_txt")
+    found = json.loads((place / "evaluation/test.json").read_text())
     assert found["data"] == str(other)
     assert found["metrics"] != json.loads(own)["metrics"]
+    result = door("evaluate.py", str(folder), "--insight", "gradient_flow", "--data-path", str(other))
+    assert result.returncode == 0, result.stderr
+    assert (place / "evaluation/test_gradient_flow.csv").exists()
+    assert not (folder / "evaluation/test_gradient_flow.csv").exists()
     (folder / "summary.json").unlink()
     (folder / "checkpoints/best.ckpt").unlink()
     result = door("predict.py", str(folder), "--length", "5")
     assert result.stderr.startswith(f"note: {folder} has no best checkpoint yet: its last one is taken\n")
+
+
+def test_other_data_is_not_taken_for_part_of_the_runs(tmp_path, text):
+    splits = [f"data.{split}_path={text}" for split in ("validation", "test")]
+    folder = small_run(tmp_path, "data=text_files", f"data.path={text}", *splits)
+    run(folder)
+    result = door("evaluate.py", str(folder), "--data-path", str(text))
+    assert result.returncode == 1
+    assert f"is in data.validation_path={text} too, which would stay as it was" in result.stderr
+
+
+def test_insights_have_no_choice_of_device(finished):
+    result = door("evaluate.py", str(finished), "--insight", "units", "--device", "gpu")
+    assert result.returncode == 2
+    assert "--device gpu: --insight units is worked out on the CPU" in result.stderr
 
 
 def test_a_refused_run_takes_nothing_away_that_was_there(tmp_path):

@@ -116,7 +116,7 @@ def test_what_is_written_is_read_again(option, tmp_path):
     data = data_of(option, 12)
     steps = data.drawn("test").steps[0]
     np.testing.assert_allclose(data.spec.read(data.spec.write(steps)), steps, atol=5e-5)
-    data.save_spec(tmp_path)
+    data.save(tmp_path)
     assert type(data).load_spec(tmp_path) == data.spec
     assert data.is_unchanged(tmp_path)
     assert not data_of(option, 12, sequence_seed=1).is_unchanged(tmp_path)

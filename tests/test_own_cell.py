@@ -174,6 +174,7 @@ def test_everything_that_conf_names_is_trusted():
     for overrides in (
         [],
         ["callbacks=early_stopping", "schedule=plateau", "optimizer=sgd", "data=text_files", "data.path=x"],
+        ["callbacks.samples.prompt='// ../a'"],  # a text, and no path
     ):
         check_trusted(composed(*overrides), [], "config")
 

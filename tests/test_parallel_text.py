@@ -269,7 +269,7 @@ def test_another_pair_of_languages_is_not_taken_over(tmp_path):
 
 def test_the_spec_comes_back_from_a_runs_folder(tmp_path):
     data = files(tmp_path, joint=False, source_lang="en", target_lang="fr")
-    data.save_spec(tmp_path)
+    data.save(tmp_path)
     assert data.load_spec(tmp_path) == data.spec
     assert not data.spec.joint
     assert data.is_unchanged(tmp_path)

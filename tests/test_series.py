@@ -8,11 +8,11 @@ import pytest
 import torch
 from conftest import SHARED, composed
 
-from unroll.building import build_data
+from unroll.building import build_data, check
 from unroll.data.series_lanes import SeriesLanes
 from unroll.data.series_spec import Layout
 from unroll.data.time_grid import calendar_features, day_stands_first, infer_frequency, parse_times, season_length
-from unroll.errors import UserError
+from unroll.errors import UsageError, UserError
 
 ETT = SHARED / "ett"
 
@@ -293,6 +293,23 @@ def test_the_best_forecast_of_the_load_curve_is_the_floor_it_says():
     assert error.std() == pytest.approx(25, rel=0.03)
     assert std * data.spec.scale[0][0] == pytest.approx(25)
     assert abs(error.mean()) < 2
+
+
+@pytest.mark.parametrize("wrong", ["data.noise_seed=-1", "data.sizes=[100,60,-20]", "data.sizes=[100,60,inf]"])
+def test_numbers_that_cannot_be_are_told_before_they_are_taken(wrong):
+    with pytest.raises(UsageError, match="input should be"):
+        check(composed("task=forecasting", wrong))
+
+
+def test_days_before_months_are_told_in_a_folder_of_the_hubs_layout_too(tmp_path):
+    rows = [
+        f"{time:%d/%m/%Y},{step}.0" for step, time in enumerate(pd.date_range("2001-01-01", periods=300, freq="MS"))
+    ]
+    (tmp_path / "train.csv").write_text("\n".join(["month,value", *rows]) + "\n")
+    folder = ["data=sunspots", f"data.path={tmp_path}", "data.time=month"]
+    data = build_data(composed("task=forecasting", *folder, "data.context_length=48"))
+    data.prepare_data()
+    assert (data.spec.frequency, data.spec.day_first) == ("MS", True)
 
 
 @pytest.mark.skipif(not ETT.exists(), reason="needs the ETT data")

@@ -40,7 +40,8 @@ open(sys.argv[1], "w").write(signal.Signals(request.number).name)
 def test_a_run_outlives_its_terminal_for_as_long_as_it_takes_to_save(tmp_path):
     ours, theirs = pty.openpty()
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / "saved")]
-    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+    hears = {"start_new_session": True, "preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)}
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, **hears)  # also where nohup runs us
     os.close(theirs)
     while b"\n" not in os.read(ours, 1000):  # the whole line: a terminal's goes through in pieces
         pass

@@ -50,9 +50,10 @@ def test_vocabulary_survives_its_file(tmp_path):
     vocabulary = Vocabulary("characters", (10, 97, 0x1F600))
     vocabulary.save(tmp_path / "v.json")
     assert load_vocabulary(tmp_path / "v.json") == vocabulary
-    (tmp_path / "v.json").write_text("[1, 2")
-    with pytest.raises(UserError, match="not a vocabulary"):
-        load_vocabulary(tmp_path / "v.json")
+    for broken in ("[1, 2", '{"unit": "characters", "symbols": [1e999]}', "[" * 100_000):
+        (tmp_path / "v.json").write_text(broken)
+        with pytest.raises(UserError, match="not a vocabulary"):
+            load_vocabulary(tmp_path / "v.json")
 
 
 @pytest.mark.parametrize("size", [3, 300, 70_000])

@@ -1,5 +1,7 @@
 """From texts to tokens."""
 
+import random
+
 from unroll.data.tokenizing import PAD, UNKNOWN, encode, fit_tokenizer
 
 
@@ -25,6 +27,14 @@ def test_bytes_leave_nothing_unknown_and_characters_are_characters():
     assert len(found[0]) == 2
     characters = fit_tokenizer(["ab c\n"], "characters", 100, 1, False, "punctuation")
     assert characters.encode("a c\nz").tokens == ["a", " ", "c", "\n", "[UNK]"]
+
+
+def test_pieces_of_a_text_without_spaces_are_those_of_its_parts():
+    """A word costs its square: unbroken, this one would take minutes."""
+    text = "".join(random.Random(1).choices("acgt", k=200_000))
+    found = fit_tokenizer([text], "bpe", 300, 2, False, "punctuation")
+    parts = " ".join(text[start : start + 1000] for start in range(0, len(text), 1000))
+    assert found.to_str() == fit_tokenizer([f"{parts} "], "bpe", 300, 2, False, "punctuation").to_str()
 
 
 def test_a_text_without_any_token_is_one_unknown_one():

@@ -1,6 +1,7 @@
 """A finished run, scored on a split."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from unroll.runs import checkpoint_path, load, note_last, read_config
 from unroll.summary import for_json, measured, score_tables, short_name
 from unroll.tasks.base import Task
 from unroll.writing import written_whole
+
+_LONGEST = 100  # letters of a folder's name
 
 
 def evaluate(
@@ -67,9 +70,7 @@ def evaluate(
         raise UsageError(f"--device {device}: {one_line(error)}") from None
     trainer.test(task, dataloaders=data.eval_dataloader(split), verbose=False)
     metrics = {name.removeprefix("test/"): value for name, value in measured(trainer).items()}
-    name = split if checkpoint == "best" else f"{split}-{Path(checkpoint).stem}"
-    other = data_path is not None and not data.is_unchanged(folder)
-    place = folder / "evaluation" / f"of_{Path(str(data_path)).stem}" if other else folder
+    place, name = _place(folder, data, data_path, split, checkpoint)
     path = place / "evaluation" / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     told = task.report(data, split, place, []) if checkpoint == "best" else []
@@ -113,8 +114,8 @@ def show_gradient_flow(
     _, task, data = _loaded(folder, checkpoint, data_path, trust, settings)
     batch = sample(task, data, split, sequences)
     flows = gradient_flow(task, lambda: task.last_losses(batch), torch.Generator().manual_seed(1))
-    name = split if checkpoint == "best" else f"{split}-{Path(checkpoint).stem}"
-    picture, table = folder / f"figures/gradient_flow_{name}.png", folder / f"evaluation/{name}_gradient_flow.csv"
+    place, name = _place(folder, data, data_path, split, checkpoint)
+    picture, table = place / f"figures/gradient_flow_{name}.png", place / f"evaluation/{name}_gradient_flow.csv"
     draw_flow(flows, task.truncation.horizon, picture)
     write_flow(flows, table)
     Console().print(flow_table(flows))
@@ -153,9 +154,9 @@ def show_units(
     found = look_at_units(task, lambda: task.last_losses(reading.batch), reading)
     if not found:
         raise UserError(f"{folder}: no cell of this run reads one sequence at a time; there are no units to show")
-    name = split if checkpoint == "best" else f"{split}-{Path(checkpoint).stem}"
-    page, table = folder / f"evaluation/{name}_units.html", folder / f"evaluation/{name}_units.csv"
-    pictures = [folder / f"figures/{kind}_{name}.png" for kind in ("trajectories", "saliency")]
+    place, name = _place(folder, data, data_path, split, checkpoint)
+    page, table = place / f"evaluation/{name}_units.html", place / f"evaluation/{name}_units.csv"
+    pictures = [place / f"figures/{kind}_{name}.png" for kind in ("trajectories", "saliency")]
     left = write_units_page(found, f"What units do: {folder.name}, {split}", page)
     write_units(found, table)
     draw_trajectories(found, pictures[0])
@@ -175,6 +176,11 @@ def _loaded(
     if data_path is not None:
         if "path" not in config["data"]:
             raise UserError(f"--data-path: the data of {folder} is built in, it has no path")
+        for key, kept in config["data"].items():
+            if kept is not None and (key.endswith("_path") or key == "folder"):
+                raise UserError(
+                    f"--data-path: the data of {folder} is in data.{key}={kept} too, which would stay as it was"
+                )
         config["data"]["path"] = data_path
     quiet()
     if config["free_speed"]:
@@ -189,6 +195,15 @@ def _loaded(
         for line in data.describe():
             print(line, file=sys.stderr)
     return config, task, data
+
+
+def _place(folder: Path, data: Data, data_path: str | None, split: str, checkpoint: str) -> tuple[Path, str]:
+    """Where results go, and how they are called: those of other data than the run's own have a folder for themselves."""
+    name = split if checkpoint == "best" else f"{split}-{Path(checkpoint).stem}"
+    if data_path is None or data.is_unchanged(folder):
+        return folder, name
+    source = re.sub(r"\W+", "_", data_path).strip("_")[-_LONGEST:]
+    return folder / "evaluation" / f"of_{source}", name
 
 
 def _named(split: str, metrics: dict[str, float]) -> dict[str, float]:

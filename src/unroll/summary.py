@@ -11,6 +11,7 @@ from typing import Any
 import lightning
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, WeightAveraging
+from lightning.pytorch.callbacks.early_stopping import EarlyStoppingReason
 from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 from rich.table import Table
@@ -159,9 +160,20 @@ def finish(
 def _ended_early(callbacks: list[lightning.Callback]) -> str | None:
     """Why training ended before its budget did."""
     for callback in callbacks:
-        if isinstance(callback, EarlyStopping) and callback.wait_count >= callback.patience:
-            times = "the last validation" if callback.patience <= 1 else f"{callback.wait_count} validations in a row"
-            return f"{callback.monitor} was no better in {times}"
+        if not isinstance(callback, EarlyStopping):
+            continue
+        match callback.stopping_reason:
+            case EarlyStoppingReason.PATIENCE_EXHAUSTED:
+                times = (
+                    "the last validation" if callback.patience <= 1 else f"{callback.wait_count} validations in a row"
+                )
+                return f"{callback.monitor} was no better in {times}"
+            case EarlyStoppingReason.STOPPING_THRESHOLD:
+                return f"{callback.monitor} has reached {callback.stopping_threshold}"
+            case EarlyStoppingReason.DIVERGENCE_THRESHOLD:
+                return f"{callback.monitor} has become worse than {callback.divergence_threshold}"
+            case EarlyStoppingReason.NON_FINITE_METRIC:
+                return f"{callback.monitor} is no number any more"
     return None
 
 

@@ -1,6 +1,5 @@
 """The review of experiments: table, pictures and page of the runs in some folders."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -37,7 +36,7 @@ def review(paths: Sequence[Path], output: Path | None = None) -> None:
             print(f"note: {wrong}")
     tasks = of_each_task(runs)
     console = Console()
-    if not console.is_terminal and "COLUMNS" not in os.environ:  # a file or a pipe is as wide as its lines
+    if not console.is_terminal:  # a file or a pipe is as wide as its lines
         console.width = _UNBOUNDED
     for name, some in tasks.items():
         if len(tasks) > 1:

@@ -9,7 +9,7 @@ from unroll.data.grid_series import RawSeries
 from unroll.data.hub import OnHub
 from unroll.data.series import SeriesData
 from unroll.data.series_spec import Columns
-from unroll.data.time_grid import parse_times
+from unroll.data.time_grid import day_stands_first, parse_times, zone_of
 from unroll.errors import UserError, did_you_mean
 
 
@@ -44,12 +44,13 @@ class HubSeries(OnHub, SeriesData):
                     f"{self.source}: there is no column {name} (data.{option}); {did_you_mean(name, names)}"
                 )
         values = np.concatenate([self._numbers(part, columns.all) for part in parts])
-        times = parse_times(
-            [time for part in parts for time in part[self.time][:]],
-            lambda row: f"{self.place(row)}, column {self.time}",
-        )
+        written = [time for part in parts for time in part[self.time][:]]
+        day_first = day_stands_first(written)
+        times = parse_times(written, lambda row: f"{self.place(row)}, column {self.time}", day_first)
         sizes = (len(parts[0]), len(parts[1]), len(parts[2])) if len(parts) == len(SPLITS) else None
-        return columns, [RawSeries("", times, values, self.place, sizes)]
+        return columns, [
+            RawSeries("", times, values, self.place, sizes, zone=zone_of(written[-1]), day_first=day_first)
+        ]
 
     def place(self, row: int) -> str:
         """Where a row stands, for messages; of several splits the rows are counted through."""

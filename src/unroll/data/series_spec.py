@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
+from unroll.data.base import DAMAGED
 from unroll.data.grid_series import GridSeries
 from unroll.data.time_grid import calendar_features
 from unroll.errors import UserError
@@ -101,7 +102,7 @@ class SeriesSpec:
             names = tuple(map(str, stored.pop("names")))
             spec = cls(columns=columns, names=names, **tables, **stored)
             pd.tseries.frequencies.to_offset(spec.frequency)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (*DAMAGED, AttributeError) as error:
             raise UserError(f"{path}: is not there, or not whole ({error!r})") from None
         return spec
 

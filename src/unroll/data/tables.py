@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from unroll.errors import UserError, did_you_mean
+from unroll.errors import UsageError, UserError, did_you_mean
 
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
@@ -68,7 +68,7 @@ def lines_of(stream: IO[bytes], name: str, encoding: str) -> Iterator[str]:
     Raises:
         UserError: it is in another encoding.
     """
-    reader = io.TextIOWrapper(stream, encoding=_codec(encoding))
+    reader = io.TextIOWrapper(stream, encoding=codec(encoding))
     number = 0
     try:
         while line := reader.readline():
@@ -123,16 +123,20 @@ def open_text(path: Path, encoding: str) -> IO[str]:
         UserError: no such file, an empty one, no such encoding.
     """
     check_file(path)
-    return path.open(encoding=_codec(encoding), newline="" if path.suffix in (".csv", ".tsv") else None)
+    return path.open(encoding=codec(encoding), newline="" if path.suffix in (".csv", ".tsv") else None)
 
 
-def _codec(encoding: str) -> str:
-    """The encoding to read by: UTF-8 with or without its mark."""
+def codec(encoding: str) -> str:
+    """The encoding to read by: UTF-8 with or without its mark.
+
+    Raises:
+        UsageError: there is none of this name.
+    """
     try:
         "".encode(encoding)
         return "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
     except LookupError:  # some names are of codecs that are no text encodings
-        raise UserError(f"encoding {encoding}: Python knows no text encoding of this name") from None
+        raise UsageError(f"encoding {encoding}: Python knows no text encoding of this name") from None
 
 
 def wrong_encoding(path: Path, encoding: str, error: UnicodeError) -> UserError:

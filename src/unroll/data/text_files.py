@@ -4,6 +4,7 @@ import codecs
 import glob
 import hashlib
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from pydantic import Field
 
 from unroll.data.base import SPLITS
 from unroll.data.encoding import Chunk
-from unroll.data.tables import begins_as
+from unroll.data.tables import begins_as, codec
 from unroll.data.text_stream import TextStream
 from unroll.errors import UsageError, UserError
 
@@ -50,10 +51,7 @@ class TextFiles(TextStream):
             )
         if validation_path is None and (min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6):
             raise UsageError(f"data.fractions={fractions}: three shares above 0 that add up to 1 are needed")
-        try:
-            codecs.lookup(encoding)
-        except LookupError:
-            raise UsageError(f"data.encoding={encoding}: Python knows no encoding of this name") from None
+        codec(encoding)
         self.path = path
         self.paths = {"train": path, "validation": validation_path, "test": test_path}
         self.fractions = fractions
@@ -63,6 +61,7 @@ class TextFiles(TextStream):
     def source(self) -> str:
         return self.path
 
+    @cached_property
     def fingerprint(self) -> str:
         # The files' own bytes: read once and fast, where hashing the splits would decode a large corpus three times.
         digest = hashlib.sha256(
@@ -115,7 +114,7 @@ class TextFiles(TextStream):
                 yield from self._read_characters(file)
 
     def _read_characters(self, file: Path) -> Iterator[str]:
-        encoding = "utf-8-sig" if codecs.lookup(self.encoding).name == "utf-8" else self.encoding
+        encoding = codec(self.encoding)
         with file.open(encoding=encoding) as opened:  # newline=None: CRLF and CR are read as a newline
             while True:
                 try:

@@ -1,5 +1,6 @@
 """What captions are worth: BLEU and its kin against all references, each aspect by itself, and a sheet of pictures."""
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -90,7 +91,7 @@ class Captions:
 
 
 def _line(text: str) -> str:
-    return " ".join(text.lower().split())
+    return " ".join(unicodedata.normalize("NFC", text).lower().split())
 
 
 def draw_sheet(pictures: np.ndarray, captions: Captions, rows: Sequence[int], picture: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from unroll.data.base import DAMAGED
+from unroll.errors import UserError
 from unroll.insight.pictures import COLOURS, GREY, MARKERS, legend_below, new_figure, save_figure
 from unroll.writing import written_whole
 
@@ -83,8 +85,17 @@ def write_difficulty(line: Difficulty, path: Path) -> None:
 
 
 def read_difficulty(path: Path) -> Difficulty:
-    """What `write_difficulty` wrote."""
-    return Difficulty(**json.loads(path.read_text(encoding="utf-8")))
+    """What `write_difficulty` wrote.
+
+    Raises:
+        UserError: it is not whole, or something else.
+    """
+    try:
+        return Difficulty(**json.loads(path.read_text(encoding="utf-8")))
+    except DAMAGED as error:
+        raise UserError(
+            f"{path}: is not whole ({error!r}); `evaluate.py RUN --split validation` writes it anew"
+        ) from None
 
 
 def draw_difficulty(lines: dict[str, Difficulty], picture: Path) -> None:

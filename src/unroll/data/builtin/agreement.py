@@ -28,7 +28,6 @@ _ASIDES = (  # of 1 to 6 words
     ("on most days of spring", "as the neighbours told us"),
     ("as far as one could tell", "in the garden behind the house"),
 )
-_OPENING = 5  # words, the noun last
 _CLAUSE = 6  # words, its comma first
 
 

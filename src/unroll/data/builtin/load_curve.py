@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import NonNegativeInt
 
 from unroll.data.grid_series import RawSeries
 from unroll.data.series import SeriesData
@@ -29,7 +30,7 @@ class LoadCurve(SeriesData):
         **series: see `SeriesData`; `sizes` are steps.
     """
 
-    def __init__(self, noise_seed: int, **series: Any) -> None:
+    def __init__(self, noise_seed: NonNegativeInt, **series: Any) -> None:
         super().__init__(**series)
         if any((size < 2 and size != 0) or size != int(size) for size in self.sizes):
             raise UsageError(f"data.sizes={self.sizes}: of generated data they are hours, as [26280,2184,2184]")

@@ -4,11 +4,12 @@ import random
 import zlib
 from typing import Any, Literal
 
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt
 
 from unroll.data.builtin.phrasebook_grammar import Phrase, phrase
 from unroll.data.parallel_text import Pairs, ParallelText
 from unroll.errors import UsageError
+from unroll.schema import Sizes
 
 _HELD_OUT = 20  # one in so many combinations of two words
 
@@ -34,8 +35,8 @@ class Phrasebook(ParallelText):
 
     def __init__(
         self,
-        sizes: tuple[PositiveInt, PositiveInt, PositiveInt],
-        grammar_seed: int,
+        sizes: Sizes,
+        grammar_seed: NonNegativeInt,
         source_lang: Language,
         target_lang: Language,
         **parallel: Any,

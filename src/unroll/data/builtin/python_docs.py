@@ -1,7 +1,6 @@
 """The Python language reference, which every CPython carries: a text that needs no network."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from unroll.data.encoding import Chunk
 from unroll.data.text_stream import TextStream
@@ -16,8 +15,9 @@ class PythonDocs(TextStream):
         **stream: see `TextStream`.
     """
 
-    def __init__(self, **stream: Any) -> None:
-        super().__init__(**stream)
+    @property
+    def source(self) -> str:
+        return "python_docs"
 
     def texts(self, split: str) -> Iterator[Chunk]:
         from pydoc_data.topics import topics

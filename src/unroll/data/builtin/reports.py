@@ -3,10 +3,11 @@
 import random
 from typing import Any
 
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt
 
 from unroll.data.builtin.names import DAYS, FIRST, MONTHS, stem
 from unroll.data.parallel_text import Pairs, ParallelText
+from unroll.schema import Sizes
 
 _PLACES = ("burg", "ville", "ford", "ton", "")
 
@@ -76,7 +77,7 @@ class Reports(ParallelText):
 
     def __init__(
         self,
-        sizes: tuple[PositiveInt, PositiveInt, PositiveInt],
+        sizes: Sizes,
         grammar_seed: NonNegativeInt,
         **parallel: Any,
     ) -> None:

@@ -62,7 +62,9 @@ class Reviews(LabelledText):
         **labelled: see `LabelledText`.
     """
 
-    def __init__(self, sizes: Sizes, max_clauses: NonNegativeInt, grammar_seed: int, **labelled: Any) -> None:
+    def __init__(
+        self, sizes: Sizes, max_clauses: NonNegativeInt, grammar_seed: NonNegativeInt, **labelled: Any
+    ) -> None:
         super().__init__(**labelled)
         self.sizes = sizes
         self.max_clauses = max_clauses
