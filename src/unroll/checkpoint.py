@@ -134,7 +134,7 @@ class LastCheckpoint(Checkpoint):
     Saved between updates only, never within accumulated batches. Where a validation follows an update, it is saved after
     that: Lightning, resuming from the moment before a validation, would leave it out.
 
-    A signal that asks for the end (Ctrl-C, SIGTERM, SIGUSR1) is heard there too: the run is saved, and `Stopped`. Of several
+    A signal that asks for the end (see `StopRequest`) is heard there too: the run is saved, and `Stopped`. Of several
     processes all end at the same update: they ask one another at every row of the log.
 
     Args:

@@ -267,8 +267,6 @@ def prepare_resume(arguments: list[str]) -> Path | None:
     named = [argument for argument in arguments if argument.startswith("resume=")]
     if not named or named[-1] == "resume=null":
         return None
-    if {"-m", "--multirun"} & set(arguments):
-        raise UsageError("resume= goes on with one run: leave out -m")
     folder = Path(named[-1].removeprefix("resume=").strip("'\""))
     from unroll.trust import check_trusted  # after --help: it takes seconds to load
 

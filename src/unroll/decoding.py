@@ -210,8 +210,6 @@ def sample(
     end: int,
     unwritten: Sequence[int] = (),
     temperature: float = 1.0,
-    top_k: int | None = None,
-    top_p: float | None = None,
     generator: torch.Generator | None = None,
 ) -> list[list[Hypothesis]]:
     """As `beam_search`, but drawn: `count` hypotheses a source, each by itself; their score is their log-probability,
@@ -220,7 +218,7 @@ def sample(
     Args:
         advance, state, memory, max_lengths, begin, end, unwritten: see `beam_search`.
         count: hypotheses a source.
-        temperature, top_k, top_p, generator: see `choose`.
+        temperature, generator: see `choose`.
     """
     batch, device = len(max_lengths), max_lengths.device
     state = select(state, torch.arange(batch, device=device).repeat_interleave(count))
@@ -232,7 +230,7 @@ def sample(
         log_p = torch.log_softmax(logits.float(), dim=-1)
         allowed = log_p.clone()
         allowed[..., list(unwritten)] = -torch.inf
-        chosen = choose(allowed.flatten(0, 1), temperature, top_k, top_p, generator).view(batch, count)
+        chosen = choose(allowed.flatten(0, 1), temperature, generator=generator).view(batch, count)
         stopped = (max_lengths <= t)[:, None] | ((tokens == end) if t else torch.zeros_like(tokens, dtype=torch.bool))
         tokens = chosen.masked_fill(stopped, end)
         total += log_p.gather(2, tokens[..., None]).squeeze(2).masked_fill(stopped, 0)

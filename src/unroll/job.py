@@ -113,7 +113,7 @@ def _run(config: dict[str, Any], folder: Path) -> None:
         raise _told_once(error) from None
     if trainer.is_global_zero:
         if not resumed:
-            data.save_spec(folder)
+            data.save(folder)
         log_to(folder / "train.log")
     title = f"{_title(config)}: {parameters(task):,} parameters, {_paths(config, task, trainer)} path over time"
     for line in [title, f"settings: {settings}", *described]:

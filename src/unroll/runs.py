@@ -1,4 +1,4 @@
-"""A run's folder, read."""
+"""A run's folder: where things lie in it, what is read from it, and which of several processes does so."""
 
 import os
 import shutil

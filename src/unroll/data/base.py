@@ -24,7 +24,7 @@ class Data(lightning.LightningDataModule, ABC):
 
     @abstractmethod
     def save_spec(self, folder: Path) -> None:
-        """Put the spec into a run's folder, and what tells whether the data is still the same."""
+        """Put the spec into a run's folder."""
 
     @staticmethod
     @abstractmethod
@@ -43,19 +43,24 @@ class Data(lightning.LightningDataModule, ABC):
             UserError: this data cannot be read with it.
         """
 
+    @property
     @abstractmethod
-    def is_unchanged(self, folder: Path) -> bool:
-        """Is this the very data that the run in this folder was begun with?"""
+    def fingerprint(self) -> str:
+        """A digest of all splits: another one whenever they are others."""
 
-    @staticmethod
-    def stored_fingerprint(folder: Path) -> str:
-        """What tells whether the data is still that of the run in this folder.
+    def save(self, folder: Path) -> None:
+        """Put the spec into a run's folder, and what tells whether the data is still the same."""
+        self.save_spec(folder)
+        (folder / "fingerprint").write_text(self.fingerprint)
+
+    def is_unchanged(self, folder: Path) -> bool:
+        """Is this the very data that the run in this folder was begun with?
 
         Raises:
-            UserError: it is not there.
+            UserError: nothing there tells.
         """
         try:
-            return (folder / "fingerprint").read_text()
+            return (folder / "fingerprint").read_text() == self.fingerprint
         except OSError:
             raise UserError(f"{folder / 'fingerprint'}: is not there: is the run's folder whole?") from None
 

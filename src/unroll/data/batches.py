@@ -63,3 +63,25 @@ class Batches(ABC):
         """Begin the next pass there."""
         self._epoch = state["epoch"]
         self._position = self._resume_at = state["position"]
+
+
+class EvenBatches(Batches):
+    """All batches of one size, but the last.
+
+    Args:
+        count: how many sequences there are.
+        batch_size: sequences a batch, over all processes.
+        seed, rank, world_size: see `Batches`.
+    """
+
+    def __init__(self, count: int, batch_size: int, seed: int | None, rank: int, world_size: int) -> None:
+        super().__init__(seed, rank, world_size)
+        self.count = count
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return -(-self.count // self.batch_size)
+
+    def batches(self, draw: np.random.Generator | None) -> list[np.ndarray]:
+        rows = np.arange(self.count) if draw is None else draw.permutation(self.count)
+        return [rows[start : start + self.batch_size] for start in range(0, self.count, self.batch_size)]

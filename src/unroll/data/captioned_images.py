@@ -213,7 +213,6 @@ class CaptionedImages(RowData[Pictures]):
     def save_spec(self, folder: Path) -> None:
         (folder / "tokenizer.json").write_text(self.spec.tokenizer_json, encoding="utf-8")
         (folder / "pictures.json").write_text(json.dumps({"shape": self.spec.shape}))
-        (folder / "fingerprint").write_text(self.fingerprint)
 
     @staticmethod
     def load_spec(folder: Path) -> CaptionSpec:

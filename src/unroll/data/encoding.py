@@ -10,12 +10,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from unroll.data.base import DAMAGED
 from unroll.errors import UserError
 
 Chunk = str | bytes
 Unit = Literal["characters", "bytes"]
 
-UNKNOWN = 0
+UNKNOWN_SYMBOL = 0
 """The token of whatever the training text does not contain."""
 
 _CODE_POINTS = 0x110000
@@ -71,7 +72,7 @@ class Vocabulary:
 
     def unknown(self, text: str) -> list[str]:
         """The characters of `text` that have no token, each once."""
-        return sorted({character for character in text if UNKNOWN in self.encode(character)})
+        return sorted({character for character in text if UNKNOWN_SYMBOL in self.encode(character)})
 
     def save(self, path: Path) -> None:
         """Write as JSON."""
@@ -86,13 +87,13 @@ class Vocabulary:
         """
         try:
             unit, symbols = stored["unit"], tuple(int(symbol) for symbol in stored["symbols"])
-        except (ValueError, KeyError, TypeError) as error:
+        except DAMAGED as error:
             raise UserError(f"{path}: not a vocabulary ({error!r}): is the run's folder whole?") from None
         return cls(unit, symbols)
 
     @cached_property
     def _table(self) -> np.ndarray:
-        table = np.full(_CODE_POINTS if self.unit == "characters" else 256, UNKNOWN, np.uint32)
+        table = np.full(_CODE_POINTS if self.unit == "characters" else 256, UNKNOWN_SYMBOL, np.uint32)
         table[list(self.symbols)] = np.arange(1, self.size)
         return table
 

@@ -173,7 +173,6 @@ class LabelledText(RowData[Examples]):
         (folder / "tokenizer.json").write_text(self.spec.tokenizer_json, encoding="utf-8")
         labels = {"labels": self.spec.labels, "counts": self.spec.counts}
         (folder / "labels.json").write_text(json.dumps(labels, ensure_ascii=False), encoding="utf-8")
-        (folder / "fingerprint").write_text(self.fingerprint)
 
     @staticmethod
     def load_spec(folder: Path) -> LabelledTextSpec:

@@ -15,7 +15,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from unroll.data.base import DAMAGED, SPLITS, Data
-from unroll.data.batches import Batches
+from unroll.data.batches import EvenBatches
 from unroll.errors import UsageError, UserError
 from unroll.schema import Sizes
 from unroll.truncation import Truncation
@@ -118,7 +118,7 @@ class MemoryBatch(NamedTuple):
     begins: bool = True
 
 
-class MemoryBatches(Batches):
+class MemoryBatches(EvenBatches):
     """Batches of such sequences.
 
     Args:
@@ -130,17 +130,8 @@ class MemoryBatches(Batches):
     def __init__(
         self, drawn: Drawn, batch_size: int, seed: int | None = None, rank: int = 0, world_size: int = 1
     ) -> None:
-        super().__init__(seed, rank, world_size)
+        super().__init__(len(drawn.steps), batch_size, seed, rank, world_size)
         self.drawn = drawn
-        self.batch_size = batch_size
-
-    def __len__(self) -> int:
-        return -(-len(self.drawn.steps) // self.batch_size)
-
-    def batches(self, draw: np.random.Generator | None) -> list[np.ndarray]:
-        count = len(self.drawn.steps)
-        rows = np.arange(count) if draw is None else draw.permutation(count)
-        return [rows[start : start + self.batch_size] for start in range(0, count, self.batch_size)]
 
     def collate(self, rows: np.ndarray, whole: np.ndarray) -> MemoryBatch:
         return side_by_side(self.drawn.take(rows))._replace(share=len(rows) * self.world_size / len(whole))
@@ -237,12 +228,8 @@ class MemoryData(Data):
                 digest.update(part.tobytes())
         return digest.hexdigest()
 
-    def is_unchanged(self, folder: Path) -> bool:
-        return self.stored_fingerprint(folder) == self.fingerprint
-
     def save_spec(self, folder: Path) -> None:
         (folder / "symbols.json").write_text(json.dumps(asdict(self.spec), ensure_ascii=False), encoding="utf-8")
-        (folder / "fingerprint").write_text(self.fingerprint)
 
     @staticmethod
     def load_spec(folder: Path) -> MemorySpec:

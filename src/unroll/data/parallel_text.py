@@ -120,7 +120,6 @@ class ParallelText(RowData[Pairs]):
             (folder / name).write_text(written, encoding="utf-8")
         languages = {"source": spec.source_lang, "target": spec.target_lang}
         (folder / "languages.json").write_text(json.dumps(languages, ensure_ascii=False), encoding="utf-8")
-        (folder / "fingerprint").write_text(self.fingerprint)
 
     @staticmethod
     def load_spec(folder: Path) -> ParallelTextSpec:

@@ -14,7 +14,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from unroll.data.base import DAMAGED
-from unroll.data.batches import Batches
+from unroll.data.batches import EvenBatches
 from unroll.data.rows import RowData, Rows
 from unroll.errors import UserError
 from unroll.truncation import Truncation
@@ -72,7 +72,7 @@ class PixelBatch(NamedTuple):
     begins: bool = True
 
 
-class PixelBatches(Batches):
+class PixelBatches(EvenBatches):
     """Batches of pictures.
 
     Args:
@@ -93,19 +93,10 @@ class PixelBatches(Batches):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        super().__init__(seed, rank, world_size)
+        super().__init__(len(labels), batch_size, seed, rank, world_size)
         self.spec = spec
         self.pictures = pictures
         self.labels = labels
-        self.batch_size = batch_size
-
-    def __len__(self) -> int:
-        return -(-len(self.labels) // self.batch_size)
-
-    def batches(self, draw: np.random.Generator | None) -> list[np.ndarray]:
-        count = len(self.labels)
-        rows = np.arange(count) if draw is None else draw.permutation(count)
-        return [rows[start : start + self.batch_size] for start in range(0, count, self.batch_size)]
 
     def collate(self, rows: np.ndarray, whole: np.ndarray) -> PixelBatch:
         return PixelBatch(
@@ -173,7 +164,7 @@ class PixelData(RowData[Rows]):
         super().prepare_data()
 
     def encoded(self, split: str) -> np.ndarray:
-        """The same, kept."""
+        """The `pictures` of a split, kept: (count, size, size) of uint8."""
         cache = self.__dict__.setdefault("_encoded", {})
         if split not in cache:
             cache[split] = self.pictures(split)
@@ -210,7 +201,6 @@ class PixelData(RowData[Rows]):
     def save_spec(self, folder: Path) -> None:
         found = {"size": self.spec.size, "labels": self.spec.labels, "permutation": self.spec.permutation}
         (folder / "pixels.json").write_text(json.dumps(found, ensure_ascii=False), encoding="utf-8")
-        (folder / "fingerprint").write_text(self.fingerprint)
 
     @staticmethod
     def load_spec(folder: Path) -> PixelSpec:

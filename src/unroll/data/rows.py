@@ -4,7 +4,6 @@ import hashlib
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Any, Generic, Self, TypeVar
 
 import numpy as np
@@ -144,9 +143,6 @@ class RowData(Data, Generic[R]):
         """
         for split in self.splits:
             self.encoded(split)
-
-    def is_unchanged(self, folder: Path) -> bool:
-        return self.stored_fingerprint(folder) == self.fingerprint
 
     @cached_property
     def fingerprint(self) -> str:

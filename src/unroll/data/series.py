@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from unroll.data.base import SPLITS, Data
@@ -66,7 +66,7 @@ class SeriesData(Data):
         calendar: bool,
         frequency: str | None,
         season_length: PositiveInt | None,
-        sizes: Annotated[list[NonNegativeFloat | int], Field(min_length=3, max_length=3)],
+        sizes: Annotated[list[Annotated[float, Field(ge=0, allow_inf_nan=False)]], Field(min_length=3, max_length=3)],
         standardize: bool,
         stream: bool,
     ) -> None:
@@ -156,7 +156,6 @@ class SeriesData(Data):
 
     def save_spec(self, folder: Path) -> None:
         self.spec.write(folder / "series.json")
-        (folder / "fingerprint").write_text(self.fingerprint)
 
     @staticmethod
     def load_spec(folder: Path) -> SeriesSpec:
@@ -314,9 +313,6 @@ class SeriesData(Data):
         if still:
             lines.append(f"note: train has no change in {_listed(tuple(still))}")
         return lines + self._notes
-
-    def is_unchanged(self, folder: Path) -> bool:
-        return self.stored_fingerprint(folder) == self.fingerprint
 
     @cached_property
     def fingerprint(self) -> str:

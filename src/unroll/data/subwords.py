@@ -1,14 +1,12 @@
 """From texts to tokens and back again, by the `tokenizers` library: byte-level BPE, unigram pieces, or words."""
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from unroll.data.tokenizing import PAD, UNKNOWN
-from unroll.errors import UserError
+from unroll.data.tokenizing import PAD, UNKNOWN, in_pieces, train_tokenizer
 
 Subword = Literal["bpe", "unigram", "words"]
 
@@ -56,27 +54,9 @@ def fit_subwords(texts: Iterable[str], unit: Subword, vocab_size: int, min_count
             marks = pre_tokenizers.Split(Regex(r"[^\w\s▁]"), behavior="isolated")
             tokenizer.pre_tokenizer = pre_tokenizers.Sequence([metaspace, marks])
             trainer = trainers.WordLevelTrainer(min_frequency=min_count, **common)
-    steps: list[normalizers.Normalizer] = [
-        normalizers.NFC(),
-        normalizers.Replace(Regex(r"\s+"), " "),
-        normalizers.Strip(),
-    ]
-    if lowercase:
-        steps.append(normalizers.Lowercase())
-    tokenizer.normalizer = normalizers.Sequence(steps)
-    try:
-        tokenizer.train_from_iterator(map(in_pieces, texts), trainer)
-    except Exception as error:  # the library raises no narrower one
-        raise UserError(f"data.unit={unit}: no tokenizer can be fitted: {error}") from None
+    spaces = (normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip())
+    train_tokenizer(tokenizer, map(in_pieces, texts), trainer, unit, lowercase, *spaces)
     return _in_order(tokenizer) if unit == "unigram" else tokenizer
-
-
-def in_pieces(text: str) -> str:
-    """A text to fit a tokenizer on: what has no space for a thousand characters gets one, since a word costs its square."""
-    return _ENDLESS.sub(r"\g<0> ", text)
-
-
-_ENDLESS = re.compile(r"\S{1000}")
 
 
 def _in_order(tokenizer: Tokenizer) -> Tokenizer:

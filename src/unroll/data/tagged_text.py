@@ -165,7 +165,6 @@ class TaggedText(RowData[Sentences]):
 
     def save_spec(self, folder: Path) -> None:
         (folder / "vocabulary.json").write_text(json.dumps(asdict(self.spec), ensure_ascii=False), encoding="utf-8")
-        (folder / "fingerprint").write_text(self.fingerprint)
 
     @staticmethod
     def load_spec(folder: Path) -> TaggedTextSpec:

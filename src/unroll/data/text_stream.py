@@ -158,18 +158,14 @@ class TextStream(Data):
     def texts(self, split: str) -> Iterator[Chunk]:
         """The text of a split in chunks of at most some megabytes. May be called several times."""
 
+    @cached_property
     def fingerprint(self) -> str:
-        """Another one whenever the text or its splits are others: here a hash of all of it."""
         digest = hashlib.sha256()
         for split in SPLITS:
             digest.update(f"\0{split}\0".encode())
             for chunk in self.texts(split):
                 digest.update(chunk.encode("utf-8", "surrogatepass") if isinstance(chunk, str) else chunk)
         return digest.hexdigest()
-
-    @cached_property
-    def _fingerprint(self) -> str:
-        return self.fingerprint()
 
     @staticmethod
     def load_spec(folder: Path) -> Vocabulary | WordVocabulary:
@@ -181,15 +177,11 @@ class TextStream(Data):
 
     def save_spec(self, folder: Path) -> None:
         self.spec.save(folder / "vocabulary.json")
-        (folder / "fingerprint").write_text(self._fingerprint)
 
     def adopt(self, spec: Vocabulary | WordVocabulary) -> None:
         if spec.unit != self.unit:
             raise UsageError(f"data.unit={self.unit}: the run was trained on {spec.unit}; take data.unit={spec.unit}")
         self._given = spec
-
-    def is_unchanged(self, folder: Path) -> bool:
-        return self.stored_fingerprint(folder) == self._fingerprint
 
     def prepare_data(self) -> None:
         self._store()
@@ -198,11 +190,11 @@ class TextStream(Data):
         if not hasattr(self, "_opened"):
             settings, fit, given = self._settings, self._fit, self._given
             if given is not None:
-                known = TokenStore.known(self.cache_dir, self._fingerprint, settings)
+                known = TokenStore.known(self.cache_dir, self.fingerprint, settings)
                 if known is None or known.vocabulary != given:  # which may be another text's
                     settings, fit = f"given {given.identity}", lambda chunks: given
             self._opened = TokenStore.open(
-                self.cache_dir, self._fingerprint, self.texts, SPLITS, fit, settings, say=print
+                self.cache_dir, self.fingerprint, self.texts, SPLITS, fit, settings, say=print
             )
             for split in SPLITS:
                 self._check_length(split)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from unroll.data.encoding import UNKNOWN, Chunk, Vocabulary
+from unroll.data.base import DAMAGED
+from unroll.data.encoding import UNKNOWN_SYMBOL, Chunk, Vocabulary
 from unroll.data.words import WordVocabulary
 from unroll.errors import UserError
 
@@ -28,7 +29,7 @@ def load_vocabulary(path: Path) -> Vocabulary | WordVocabulary:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         words = stored["unit"] in ("words", "bpe")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except DAMAGED as error:
         raise UserError(f"{path}: not a vocabulary ({error!r}): is the run's folder whole?") from None
     return WordVocabulary.of(stored, path) if words else Vocabulary.of(stored, path)
 
@@ -138,7 +139,7 @@ def _write_tokens(path: Path, chunks: Iterable[Chunk], vocabulary: Vocabulary | 
             tokens = vocabulary.encode(chunk).astype(kind)
             file.write(tokens.tobytes())
             length += len(tokens)
-            unknown += int((tokens == UNKNOWN).sum())
+            unknown += int((tokens == UNKNOWN_SYMBOL).sum())
         file.seek(0)
         write_header()
         file.flush()

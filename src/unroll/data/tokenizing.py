@@ -1,5 +1,6 @@
 """From texts to tokens, by the `tokenizers` library: words, byte-level BPE, or characters."""
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, Literal
@@ -8,6 +9,8 @@ import numpy as np
 import torch
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import Tensor
+
+from unroll.errors import UserError
 
 Unit = Literal["words", "bpe", "characters"]
 Boundaries = Literal["punctuation", "spaces"]
@@ -51,12 +54,44 @@ def fit_tokenizer(
             word = Regex(r"\w+(?:['\u2019]\w+)*|[^\w\s]")
             tokenizer.pre_tokenizer = pre_tokenizers.Split(word, behavior="removed", invert=True)
         trainer = trainers.WordLevelTrainer(min_frequency=min_count, **common)
-    steps: list[normalizers.Normalizer] = [normalizers.NFC()]
-    if lowercase:
-        steps.append(normalizers.Lowercase())
+    return train_tokenizer(tokenizer, map(in_pieces, texts) if unit == "bpe" else texts, trainer, unit, lowercase)
+
+
+def train_tokenizer(
+    tokenizer: Tokenizer,
+    texts: Iterable[str],
+    trainer: trainers.Trainer,
+    unit: str,
+    lowercase: bool,
+    *spaces: normalizers.Normalizer,
+) -> Tokenizer:
+    """The tokenizer, fitted to texts in NFC.
+
+    Args:
+        tokenizer, trainer: see the `tokenizers` library.
+        texts: the training texts, and no others; those of `bpe` and `unigram` by `in_pieces`.
+        unit: what it is called in `data.unit`, for messages.
+        lowercase: whether capitals are read as small letters.
+        spaces: what else is made alike.
+
+    Raises:
+        UserError: the library cannot make one, of too few tokens say.
+    """
+    steps = [normalizers.NFC(), *spaces, *([normalizers.Lowercase()] if lowercase else [])]
     tokenizer.normalizer = normalizers.Sequence(steps)
-    tokenizer.train_from_iterator(texts, trainer)
+    try:
+        tokenizer.train_from_iterator(texts, trainer)
+    except Exception as error:  # the library raises no narrower one
+        raise UserError(f"data.unit={unit}: no tokenizer can be fitted: {error}") from None
     return tokenizer
+
+
+def in_pieces(text: str) -> str:
+    """A text to fit a tokenizer on: what has no space for a thousand characters gets one, since a word costs its square."""
+    return _ENDLESS.sub(r"\g<0> ", text)
+
+
+_ENDLESS = re.compile(r"\S{1000}")
 
 
 class Sequences:

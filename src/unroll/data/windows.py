@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from unroll.data.batches import Batches
+from unroll.data.batches import EvenBatches
 from unroll.data.grid_series import GridSeries
 from unroll.data.series_lanes import Piece
 from unroll.data.series_spec import Layout
@@ -76,7 +76,7 @@ def window_starts(
     return first, (middle > count[first]) & (count[first + context + future] > middle)
 
 
-class WindowBatches(Batches):
+class WindowBatches(EvenBatches):
     """Windows of a table, which is not copied but for the batch that is asked for.
 
     Args:
@@ -102,20 +102,12 @@ class WindowBatches(Batches):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        super().__init__(seed, rank, world_size)
+        super().__init__(len(starts), batch_size, seed, rank, world_size)
         self.layout = layout
         self.starts = torch.from_numpy(starts)
         self.series = torch.from_numpy(series)
         self.context_length = context_length
-        self.batch_size = batch_size
         self._windows = table.unfold(0, context_length + prediction_length, 1)  # a view
-
-    def __len__(self) -> int:
-        return -(-len(self.starts) // self.batch_size)
-
-    def batches(self, draw: np.random.Generator | None) -> list[np.ndarray]:
-        order = np.arange(len(self.starts)) if draw is None else draw.permutation(len(self.starts))
-        return [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
 
     def collate(self, rows: np.ndarray, whole: np.ndarray) -> Windows:
         return self.windows(rows)._replace(share=len(rows) * self.world_size / len(whole))

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from unroll.data.encoding import UNKNOWN, Chunk
-from unroll.data.subwords import in_pieces
-from unroll.data.tokenizing import Boundaries
+from unroll.data.encoding import UNKNOWN_SYMBOL, Chunk
+from unroll.data.tokenizing import Boundaries, in_pieces, load_tokenizer, train_tokenizer
 from unroll.errors import UserError
 
 _UNKNOWN = "[UNK]"
@@ -38,9 +37,7 @@ class WordVocabulary:
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The tokenizer itself. "[UNK]" in a text is a text to it."""
-        tokenizer = Tokenizer.from_str(self.tokenizer_json)
-        tokenizer.encode_special_tokens = True
-        return tokenizer
+        return load_tokenizer(self.tokenizer_json)
 
     @property
     def size(self) -> int:
@@ -84,7 +81,7 @@ class WordVocabulary:
             nonlocal before
             if token is None:
                 return ""
-            word = self.words[token] if token != UNKNOWN else "\ufffd"
+            word = self.words[token] if token != UNKNOWN_SYMBOL else "\ufffd"
             marks = self.boundaries == "punctuation"
             apart = word != "\n" and before != "\n"
             if marks and (word in _CLOSING or before in _OPENING):
@@ -148,12 +145,8 @@ def fit_words(
         tokenizer = Tokenizer(models.WordLevel(unk_token=_UNKNOWN))
         tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(_WORDS[boundaries]), behavior="removed", invert=True)
         trainer = trainers.WordLevelTrainer(min_frequency=min_count, **common)
-    steps: list[normalizers.Normalizer] = [normalizers.NFC()]
-    if lowercase:
-        steps.append(normalizers.Lowercase())
-    tokenizer.normalizer = normalizers.Sequence(steps)
     lines = (line for piece in whole_lines(chunks) for line in piece.splitlines(keepends=True))
-    tokenizer.train_from_iterator(map(in_pieces, lines) if unit == "bpe" else lines, trainer)
+    train_tokenizer(tokenizer, map(in_pieces, lines) if unit == "bpe" else lines, trainer, unit, lowercase)
     return WordVocabulary(unit, boundaries, tokenizer.to_str())
 
 

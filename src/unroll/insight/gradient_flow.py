@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from unroll.cells.base import Cell, Masks
 from unroll.data.base import Data
 from unroll.data.batches import Batches
+from unroll.evaluating import evaluating
 from unroll.insight.trajectory import Trajectory, traced, untruncated
 from unroll.state import State, flatten, select, unflatten
 from unroll.tasks.base import Task
@@ -91,10 +92,8 @@ def gradient_flow(
     Returns:
         Of each cell that has a part in it, by its name.
     """
-    was_training = module.training
-    module.eval()
     device = next(module.parameters()).device.type
-    try:
+    with evaluating(module):
         with (
             nullcontext() if truncated else untruncated(module),
             torch.enable_grad(),
@@ -107,8 +106,6 @@ def gradient_flow(
             for name, trajectory in found.items()
             if (flow := _flow(trajectory, total, generator)) is not None
         }
-    finally:
-        module.train(was_training)
 
 
 def _flow(trajectory: Trajectory, total: Tensor, generator: torch.Generator) -> Flow | None:

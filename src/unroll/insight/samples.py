@@ -20,7 +20,7 @@ class Samples(Callback):
 
     Args:
         temperatures: one text each.
-        length: characters a text.
+        length: characters a text, or words.
         prompt: what each goes on from.
         seed: the same one every time, so that texts of one run can be compared.
         shown: characters of each that are printed on the terminal.

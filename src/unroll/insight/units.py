@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from unroll.evaluating import evaluating
 from unroll.insight.reading import Reading
 from unroll.insight.trajectory import Trajectory, traced, untruncated
 from unroll.state import flatten
@@ -46,14 +47,15 @@ def look_at_units(module: nn.Module, losses: Callable[[], Tensor], reading: Read
         losses: runs it over the reading.
         reading: what it reads.
     """
-    was_training = module.training
-    module.eval()
     device = next(module.parameters()).device.type
-    try:
-        with torch.no_grad(), untruncated(module), torch.autocast(device, enabled=False), traced(module) as found:
-            losses()
-    finally:
-        module.train(was_training)
+    with (
+        evaluating(module),
+        torch.no_grad(),
+        untruncated(module),
+        torch.autocast(device, enabled=False),
+        traced(module) as found,
+    ):
+        losses()
     units = []
     for name, trajectory in found.items():
         words = reading.words_of(name)
@@ -211,21 +213,19 @@ def saliency(
 
     stacks = {name: part for name, part in module.named_modules() if isinstance(part, Recurrent)}
     hooks = [part.register_forward_pre_hook(keep(name), with_kwargs=True) for name, part in stacks.items()]
-    was_training = module.training
-    module.eval()
     device = next(module.parameters()).device.type
-    try:
-        with torch.enable_grad(), untruncated(module), torch.autocast(device, enabled=False), traced(module):
-            told = predictions()
-        rows: dict[str, list[Tensor]] = {name: [] for name in inputs}
-        for _, value in told:
-            found = torch.autograd.grad(value[0], list(inputs.values()), retain_graph=True, allow_unused=True)
-            for name, x, gradient in zip(inputs, inputs.values(), found, strict=True):
-                rows[name].append((torch.zeros_like(x) if gradient is None else gradient)[:, 0].norm(dim=-1))
-    finally:
-        for hook in hooks:
-            hook.remove()
-        module.train(was_training)
+    with evaluating(module):
+        try:
+            with torch.enable_grad(), untruncated(module), torch.autocast(device, enabled=False), traced(module):
+                told = predictions()
+            rows: dict[str, list[Tensor]] = {name: [] for name in inputs}
+            for _, value in told:
+                found = torch.autograd.grad(value[0], list(inputs.values()), retain_graph=True, allow_unused=True)
+                for name, x, gradient in zip(inputs, inputs.values(), found, strict=True):
+                    rows[name].append((torch.zeros_like(x) if gradient is None else gradient)[:, 0].norm(dim=-1))
+        finally:
+            for hook in hooks:
+                hook.remove()
     names = {name: name.removeprefix("model").strip(".") for name in inputs}
     tables = {names[name]: torch.stack(found).float().cpu().numpy() for name, found in rows.items()}
     return [name for name, _ in told], tables

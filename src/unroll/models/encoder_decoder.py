@@ -194,8 +194,8 @@ class EncoderDecoder(nn.Module):
         outputs: list[Tensor] = []
         for t, right in enumerate(tokens):
             x = self.target_embedding(right)
+            cut = self.horizon is not None and t > 0 and t % self.horizon == 0
             if t:
-                cut = self.horizon is not None and t % self.horizon == 0
                 logits = self.readout(outputs[-1].detach() if cut else outputs[-1])
                 p = torch.softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), dim=-1)
                 if feed == "token":
@@ -203,7 +203,7 @@ class EncoderDecoder(nn.Module):
                 else:
                     own = p.to(x.dtype) @ self.target_embedding.weight
                 x = torch.where(torch.rand(len(x), 1, device=x.device) < truth, x, own)
-            if self.horizon and t and t % self.horizon == 0:
+            if cut:
                 recurrent_state, o = detach((recurrent_state, o))
             h, recurrent_state = step(t, torch.cat([self.input_dropout(x), o], dim=-1), recurrent_state)
             found = look(h[:, None])[0].squeeze(1)

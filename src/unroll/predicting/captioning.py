@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +10,7 @@ import numpy as np
 from unroll.arguments import up_to
 from unroll.data.picture_files import as_vectors, read_features, read_picture
 from unroll.errors import UsageError, UserError
-from unroll.predicting.streaming import check_excluding, check_output, opened_output, progress
+from unroll.predicting.streaming import answering, check_excluding, check_output
 
 if TYPE_CHECKING:
     from unroll.tasks.captioning import Captioning
@@ -63,9 +61,7 @@ def describe_stream(task: "Captioning", options: argparse.Namespace) -> None:
         )
     by_name = options.output is not None and options.output.suffix in (".jsonl", ".ndjson")
     is_json = options.format == "jsonl" or (options.format is None and by_name)
-    began = time.perf_counter()
-    count = 0
-    with opened_output(options.output) as file, progress(False) as advance:
+    with answering(options.output, "pictures") as (file, advance):
         for start in range(0, len(names), _AT_ONCE):
             some = names[start : start + _AT_ONCE]
             if options.features is not None:
@@ -75,8 +71,4 @@ def describe_stream(task: "Captioning", options: argparse.Namespace) -> None:
             for name, (caption, log_probability) in zip(some, task.caption(pictures, options.beam), strict=True):
                 row = {"image": name, "caption": caption, "log_probability": round(log_probability, 6)}
                 file.write((json.dumps(row, ensure_ascii=False) if is_json else caption) + "\n")
-            count += len(some)
-            advance(count, count / (time.perf_counter() - began))
-    seconds = time.perf_counter() - began
-    written = f" -> {options.output}" if options.output else ""
-    print(f"{count:,} pictures in {seconds:.1f} s, {count / seconds:,.0f} pictures/s{written}", file=sys.stderr)
+            advance(len(some))

@@ -5,7 +5,6 @@ import csv
 import itertools
 import json
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -16,12 +15,11 @@ from rich.text import Text
 from unroll.errors import UsageError
 from unroll.predicting.streaming import (
     add_input_arguments,
+    answering,
     check_excluding,
     check_output,
     chunks,
     is_typed,
-    opened_output,
-    progress,
     texts_of,
 )
 
@@ -61,12 +59,11 @@ def label_stream(task: "Sentiment", options: argparse.Namespace) -> None:
         return
     by_name = "jsonl" if options.output and options.output.suffix in (".jsonl", ".ndjson") else "csv"
     kind = options.format or by_name
-    began = time.perf_counter()
     count = unknown = 0
     typed = is_typed(options)
     found = chunks(texts_of(options), typed)
     first = next(found, [])  # what is wrong from the start is told before anything is written
-    with opened_output(options.output) as file, progress(typed) as advance:
+    with answering(options.output, "texts", typed) as (file, advance):
         write = _row_writer(file, kind, task.spec.labels)
         for chunk in itertools.chain([first], found):
             predictions = task.classify(chunk)
@@ -74,16 +71,13 @@ def label_stream(task: "Sentiment", options: argparse.Namespace) -> None:
                 write(text, prediction)
             count += len(chunk)
             unknown += sum(prediction.unknown for prediction in predictions)
-            advance(count, count / (time.perf_counter() - began))
-    seconds = time.perf_counter() - began
+            advance(len(chunk))
     if unknown:
         print(
             f"warning: {unknown:,} of {count:,} texts have no word that the model knows: "
             "their answers say nothing of them",
             file=sys.stderr,
         )
-    written = f" -> {options.output}" if options.output else ""
-    print(f"{count:,} texts in {seconds:.1f} s, {count / seconds:,.0f} texts/s{written}", file=sys.stderr)
 
 
 def _check_options(options: argparse.Namespace) -> None:

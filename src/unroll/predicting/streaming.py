@@ -3,6 +3,7 @@
 import argparse
 import io
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -147,11 +148,36 @@ def opened_output(path: Path | None) -> Iterator[TextIO]:
 
 
 @contextmanager
-def progress(typed: bool) -> Iterator[Callable[[int, float], None]]:
-    """A function that is told how far we are and how fast; on a terminal it shows so."""
+def answering(path: Path | None, things: str, typed: bool = False) -> Iterator[tuple[TextIO, Callable[[int], None]]]:
+    """Where answers go, see `opened_output`, and a function to be called after each few of them with how many they were: a
+    terminal shows how far we are and how fast, and who types sees the answers at once. In the end all are counted.
+
+    Args:
+        path: the output's.
+        things: what is answered, as `texts`.
+        typed: whether what is asked comes from a keyboard.
+    """
+    began, count = time.perf_counter(), 0
+    with opened_output(path) as file, _progress(typed) as show:
+
+        def advance(some: int) -> None:
+            nonlocal count
+            count += some
+            if typed:
+                file.flush()
+            show(f"{count:,} {things}, {count / (time.perf_counter() - began):,.0f} {things}/s")
+
+        yield file, advance
+    seconds = time.perf_counter() - began
+    written = f" -> {path}" if path else ""
+    print(f"{count:,} {things} in {seconds:.1f} s, {count / seconds:,.0f} {things}/s{written}", file=sys.stderr)
+
+
+@contextmanager
+def _progress(typed: bool) -> Iterator[Callable[[str], None]]:
     if typed or not sys.stderr.isatty():
-        yield lambda count, rate: None
+        yield lambda told: None
         return
     with Progress(TextColumn("{task.description}"), TimeElapsedColumn(), console=Console(stderr=True)) as progress:
         task = progress.add_task("")
-        yield lambda count, rate: progress.update(task, description=f"{count:,} texts, {rate:,.0f} texts/s")
+        yield lambda told: progress.update(task, description=told)

@@ -4,7 +4,6 @@ import argparse
 import itertools
 import json
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +13,11 @@ from rich.text import Text
 from unroll.errors import UsageError
 from unroll.predicting.streaming import (
     add_input_arguments,
+    answering,
     check_excluding,
     check_output,
     chunks,
     is_typed,
-    opened_output,
-    progress,
     texts_of,
 )
 
@@ -65,9 +63,7 @@ def mark_stream(task: "Tagging", options: argparse.Namespace) -> None:
                 console.print(_coloured(text, marks, _colours(task)), highlight=False)
         return
     name = "entities" if task.spec.of_entities else "words"
-    began = time.perf_counter()
-    count = 0
-    with opened_output(options.output) as file, progress(typed) as advance:
+    with answering(options.output, "texts", typed) as (file, advance):
         for chunk in itertools.chain([first], found):
             for text, marks in zip(chunk, task.tag(chunk, options.pretokenized), strict=True):
                 rows = [
@@ -75,13 +71,7 @@ def mark_stream(task: "Tagging", options: argparse.Namespace) -> None:
                     for mark in marks
                 ]
                 file.write(json.dumps({"text": text, name: rows}, ensure_ascii=False) + "\n")
-            count += len(chunk)
-            if typed:
-                file.flush()
-            advance(count, count / (time.perf_counter() - began))
-    seconds = time.perf_counter() - began
-    written = f" -> {options.output}" if options.output else ""
-    print(f"{count:,} texts in {seconds:.1f} s, {count / seconds:,.0f} texts/s{written}", file=sys.stderr)
+            advance(len(chunk))
 
 
 def _colours(task: "Tagging") -> dict[str, str]:

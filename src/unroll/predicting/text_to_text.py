@@ -3,8 +3,6 @@
 import argparse
 import itertools
 import json
-import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -14,12 +12,11 @@ from unroll.arguments import between, seed, up_to
 from unroll.errors import UsageError
 from unroll.predicting.streaming import (
     add_input_arguments,
+    answering,
     check_excluding,
     check_output,
     chunks,
     is_typed,
-    opened_output,
-    progress,
     texts_of,
 )
 
@@ -76,12 +73,11 @@ def rewrite_stream(task: "TextToText", options: argparse.Namespace) -> None:
         raise UsageError("--alignment: this run was trained with task.attention=none, it looks at no words")
     beam = max(options.beam or task.beam_size, options.nbest or 1)
     generator = None if options.seed is None else torch.Generator().manual_seed(options.seed)
-    began = time.perf_counter()
     count = 0
     typed = is_typed(options)
     found = chunks(texts_of(options), typed, _AT_ONCE)
     first = next(found, [])  # what is wrong from the start is told before anything is written
-    with opened_output(options.output) as file, progress(typed) as advance:
+    with answering(options.output, "texts", typed) as (file, advance):
         for chunk in itertools.chain([first], found):
             answers = task.rewrite(
                 chunk, beam, options.nbest or 1, options.length_penalty, options.temperature, generator
@@ -94,12 +90,7 @@ def rewrite_stream(task: "TextToText", options: argparse.Namespace) -> None:
                     file.writelines(f"{count}\t{one.score:.4f}\t{one.text}\n" for one in versions)
                 else:
                     file.write(f"{versions[0].text}\n")
-            if typed:
-                file.flush()
-            advance(count, count / (time.perf_counter() - began))
-    seconds = time.perf_counter() - began
-    written = f" -> {options.output}" if options.output else ""
-    print(f"{count:,} texts in {seconds:.1f} s, {count / seconds:,.0f} texts/s{written}", file=sys.stderr)
+            advance(len(chunk))
 
 
 def _write_json(file: TextIO, task: "TextToText", text: str, versions: "list[Version]", alignment: bool) -> None:

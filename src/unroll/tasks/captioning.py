@@ -21,6 +21,7 @@ from unroll.data.picture_files import write_picture
 from unroll.data.subwords import BEGIN, END, UNWRITTEN, decode
 from unroll.data.tokenizing import PAD
 from unroll.decoding import Hypothesis, beam_search
+from unroll.evaluating import evaluating
 from unroll.insight.captions import Captions, draw_sheet
 from unroll.insight.difficulty import draw_difficulty, group_by_difficulty, write_difficulty
 from unroll.insight.reading import Reading, cut_by_tokens, enough
@@ -266,14 +267,9 @@ class Captioning(Task):
         Returns:
             Of each its caption, and that one's log-probability (in nats).
         """
-        was_training = self.training
-        self.eval()
-        try:
-            with torch.inference_mode():
-                v = self._vectors(torch.from_numpy(pictures).to(self.device))
-                found = self._search(v, beam or self.beam_size)
-        finally:
-            self.train(was_training)
+        with evaluating(self), torch.inference_mode():
+            v = self._vectors(torch.from_numpy(pictures).to(self.device))
+            found = self._search(v, beam or self.beam_size)
         texts = decode(self.spec.tokenizer, [best.tokens for best in found])
         return [(text, best.log_probability) for text, best in zip(texts, found, strict=True)]
 

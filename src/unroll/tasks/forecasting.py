@@ -20,6 +20,7 @@ from unroll.data.series_spec import SeriesSpec
 from unroll.data.windows import Windows
 from unroll.distributions import OutputName, make_output
 from unroll.errors import UsageError
+from unroll.evaluating import evaluating
 from unroll.forecast_scores import ForecastScores, Units, quantiles, score_names
 from unroll.insight.backtest import write_backtest
 from unroll.insight.forecasts import TABLE_LEVELS, draw_calibration, draw_horizon, write_horizon
@@ -294,15 +295,10 @@ class Forecasting(Task):
             The mean (prediction, batch, targets); the quantiles at `TABLE_LEVELS` (levels, prediction, batch, targets), None
             from a model that gives points only; and, of a stream, the state.
         """
-        was_training = self.training
-        self.eval()
         windows = windows.like(next(self.model.parameters()))
-        try:
-            with torch.inference_mode():
-                encoded = self.model.encode(windows, state)
-                found = self.model.forecast(encoded, self.samples, self.noise_seed)
-        finally:
-            self.train(was_training)
+        with evaluating(self), torch.inference_mode():
+            encoded = self.model.encode(windows, state)
+            found = self.model.forecast(encoded, self.samples, self.noise_seed)
         mean = self.in_unit(found.mean, windows)
         spread = None
         if found.paths is not None:

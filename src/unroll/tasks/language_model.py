@@ -13,11 +13,12 @@ from torch.optim import Optimizer
 
 from unroll.arguments import at_least_zero, positive, seed, share
 from unroll.data.base import Data
-from unroll.data.encoding import UNKNOWN, Vocabulary
+from unroll.data.encoding import UNKNOWN_SYMBOL, Vocabulary
 from unroll.data.text_stream import TextStream, Window
 from unroll.data.words import WordVocabulary
 from unroll.decoding import generate
 from unroll.errors import UsageError
+from unroll.evaluating import evaluating
 from unroll.insight.reading import Reading
 from unroll.models.seq_to_seq import SeqToSeq
 from unroll.schedule import Schedulers
@@ -126,9 +127,7 @@ class LanguageModel(Task):
         for decode in decoders:  # whether a space comes first hangs on what was before
             for token in encoded.tolist():
                 decode(token)
-        was_training = self.training
-        self.eval()
-        try:
+        with evaluating(self):
             for chosen in generate(
                 self.model,
                 tokens[:, None].expand(-1, samples),
@@ -137,12 +136,10 @@ class LanguageModel(Task):
                 top_k,
                 top_p,
                 generator,
-                forbidden=UNKNOWN,
+                forbidden=UNKNOWN_SYMBOL,
             ):
                 yield [decode(token) for decode, token in zip(decoders, chosen.tolist(), strict=True)]
             yield [decode(None) for decode in decoders]
-        finally:
-            self.train(was_training)
 
     def write(self, *arguments: Any, **options: Any) -> list[str]:
         """As `generate`, but the whole texts at once, one a sample."""

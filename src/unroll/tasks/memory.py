@@ -1,7 +1,6 @@
 """Memory tasks: what is asked at the end of a sequence stood there a known number of steps before."""
 
 import argparse
-import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
@@ -17,20 +16,12 @@ from torchmetrics import SumMetric
 
 from unroll.data.base import Data
 from unroll.data.memory import EXACT, Drawn, MemoryBatch, MemoryBatches, MemoryData, MemorySpec, side_by_side
-from unroll.errors import UserError
+from unroll.evaluating import evaluating
 from unroll.insight.difficulty import Difficulty, draw_difficulty, write_difficulty
 from unroll.insight.reading import Reading, enough
 from unroll.insight.showing import show
 from unroll.models.seq_to_end import SeqToEnd
-from unroll.predicting.streaming import (
-    add_input_arguments,
-    check_excluding,
-    check_output,
-    chunks,
-    is_typed,
-    opened_output,
-    texts_of,
-)
+from unroll.predicting.memory import add_answering_arguments, answer_stream
 from unroll.recurrent import Recurrent
 from unroll.schedule import Schedulers
 from unroll.state import State
@@ -186,15 +177,11 @@ class Memory(Task):
     @torch.inference_mode()
     def accuracy(self, drawn: Drawn, batch_size: int = 1000) -> float:
         """The share of the answers that are right."""
-        was_training = self.training
-        self.eval()
         right = 0
-        try:
+        with evaluating(self):
             for batch in MemoryBatches(drawn, batch_size):
                 batch = self.transfer_batch_to_device(batch, self.device, 0)
                 right += int(self._are_right(self._answers(batch.steps), batch.answers).sum())
-        finally:
-            self.train(was_training)
         return right / drawn.answers.size
 
     @torch.inference_mode()
@@ -206,32 +193,15 @@ class Memory(Task):
         """
         steps = self.spec.read(text)
         batch = side_by_side(Drawn(steps[None], np.zeros((1, self.spec.asked), np.int8)))
-        was_training = self.training
-        self.eval()
-        try:
+        with evaluating(self):
             answers = self._answers(batch.steps.to(self.device))[:, 0]
-        finally:
-            self.train(was_training)
         if not self.spec.answers:
             return " ".join(f"{value:.4f}" for value in answers.flatten().tolist())
         return " ".join(self.spec.answers[number] for number in answers.argmax(-1).tolist())
 
     @classmethod
     def add_predict_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        add_input_arguments(parser, "answer")
-        parser.add_argument("--output", type=Path, help="file to write, an answer a line (default: standard output)")
+        add_answering_arguments(parser)
 
     def predict(self, options: argparse.Namespace) -> None:
-        check_excluding(options, ("text", "input"), ("text", "column"))
-        check_output(options.output)
-        typed = is_typed(options)
-        found = chunks(texts_of(options), typed, 1)
-        first = next(found, [])  # what is wrong from the start is told before anything is written
-        with opened_output(options.output) as file:
-            for number, text in enumerate(itertools.chain(first, itertools.chain.from_iterable(found)), 1):
-                try:
-                    file.write(f"{self.answer(text)}\n")
-                except UserError as error:
-                    raise UserError(f"text {number}, {error}") from None
-                if typed:
-                    file.flush()
+        answer_stream(self, options)

@@ -1,9 +1,6 @@
 """Pictures read a pixel a step, and their class at the end: sequential and permuted MNIST."""
 
 import argparse
-import csv
-import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
@@ -16,13 +13,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from unroll.data.base import Data
-from unroll.data.picture_files import read_in_grey
 from unroll.data.pixels import PixelBatch, PixelData, PixelSpec
 from unroll.errors import UsageError
+from unroll.evaluating import evaluating
 from unroll.insight.pixels import linear_model, report_pixels
 from unroll.insight.reading import Reading, enough
 from unroll.models.seq_to_end import SeqToEnd
-from unroll.predicting.streaming import check_output, opened_output
+from unroll.predicting.pixels import add_classifying_arguments, classify_stream
 from unroll.recurrent import Recurrent
 from unroll.schedule import Schedulers
 from unroll.state import State
@@ -142,36 +139,16 @@ class Pixels(Classifier):
             )
         if not len(pictures):
             return []
-        was_training = self.training
-        self.eval()
-        try:
+        with evaluating(self):
             found = [
                 torch.softmax(self._logits(self.spec.read(pictures[start : start + _AT_ONCE]).to(self.device)), -1)
                 for start in range(0, len(pictures), _AT_ONCE)
             ]
-        finally:
-            self.train(was_training)
         return [Prediction(self.spec.labels[int(row.argmax())], row.tolist()) for row in torch.cat(found).cpu()]
 
     @classmethod
     def add_predict_arguments(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--image", action="append", nargs="+", metavar="FILE", help="pictures to classify")
-        parser.add_argument("--output", type=Path, help="file to write, as CSV (default: standard output)")
+        add_classifying_arguments(parser)
 
     def predict(self, options: argparse.Namespace) -> None:
-        if options.image is None:
-            raise UsageError("what is to be classified? Give --image FILE ...")
-        names = [name for several in options.image for name in several]
-        check_output(options.output, *map(Path, names))
-        began = time.perf_counter()
-        with opened_output(options.output) as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["label", *(f"p({name})" for name in self.spec.labels), "image"])
-            for start in range(0, len(names), _AT_ONCE):
-                some = names[start : start + _AT_ONCE]
-                pictures = np.stack([read_in_grey(Path(name), self.spec.size) for name in some])
-                for name, answer in zip(some, self.classify(pictures), strict=True):
-                    writer.writerow([answer.label, *(f"{p:.6f}" for p in answer.probabilities), name])
-        seconds = time.perf_counter() - began
-        written = f" -> {options.output}" if options.output else ""
-        print(f"{len(names):,} pictures in {seconds:.1f} s{written}", file=sys.stderr)
+        classify_stream(self, options)

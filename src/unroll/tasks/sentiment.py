@@ -19,6 +19,7 @@ from unroll.data.labelled_text import LabelledText, LabelledTextSpec
 from unroll.data.tokenizing import UNKNOWN, encode
 from unroll.data.vectors import start_from
 from unroll.errors import UsageError
+from unroll.evaluating import evaluating
 from unroll.insight.bag_of_words import bag_of_words
 from unroll.insight.mistakes import report_answers
 from unroll.insight.reading import Reading, cut_by_tokens, enough
@@ -172,7 +173,7 @@ class Sentiment(Classifier):
 
     def predictions(self, batch: LabelledBatch) -> list[tuple[str, Tensor]]:
         """The class that is chosen for the first text."""
-        scores = F.log_softmax(self._of_all_classes(self._logits(batch.tokens, batch.lengths)), dim=-1)
+        scores = F.log_softmax(self._logits(batch.tokens, batch.lengths), dim=-1)
         chosen = int(scores[0].argmax())
         return [(self.spec.labels[chosen], scores[:, chosen])]
 
@@ -206,16 +207,11 @@ class Sentiment(Classifier):
         sequences = encode(self.spec.tokenizer, texts)
         batches = Buckets(sequences, np.zeros(len(texts), np.int64), 256, _BATCH_TOKENS)
         probabilities = torch.empty(len(texts), len(self.spec.labels), dtype=torch.float64)
-        was_training = self.training
-        self.eval()
-        try:
-            with torch.inference_mode():
-                for batch in batches:
-                    lengths = None if batch.lengths is None else batch.lengths.to(self.device)
-                    logits = self._logits(batch.tokens.to(self.device), lengths)
-                    probabilities[batch.rows] = torch.softmax(logits, -1).to("cpu", torch.float64)
-        finally:
-            self.train(was_training)
+        with evaluating(self), torch.inference_mode():
+            for batch in batches:
+                lengths = None if batch.lengths is None else batch.lengths.to(self.device)
+                logits = self._logits(batch.tokens.to(self.device), lengths)
+                probabilities[batch.rows] = torch.softmax(logits, -1).to("cpu", torch.float64)
         chosen = probabilities.argmax(-1).tolist()
         return [
             Prediction(
@@ -226,13 +222,8 @@ class Sentiment(Classifier):
 
     def explain(self, text: str) -> Explanation:
         """Which words of a text decided for the class that is chosen; see `unroll.insight.words`."""
-        was_training = self.training
-        self.eval()
-        try:
-            with torch.enable_grad():
-                return explain(self.spec.tokenizer, self.model.embedding, self._margin, text)
-        finally:
-            self.train(was_training)
+        with evaluating(self), torch.enable_grad():
+            return explain(self.spec.tokenizer, self.model.embedding, self._margin, text)
 
     def _margin(self, x: Tensor) -> Tensor:
         """Score of the chosen class over the mean of the others: what all have in common decides nothing."""

@@ -22,6 +22,7 @@ from unroll.data.tagged_spec import TaggedTextSpec
 from unroll.data.tagged_text import TaggedText
 from unroll.data.vectors import start_from
 from unroll.entities import Entity, entities, may_begin, may_follow, single_words
+from unroll.evaluating import evaluating
 from unroll.insight.reading import Reading, enough
 from unroll.insight.tags import TagAnswers, most_frequent_tags, report_tags
 from unroll.models.tagger import Tagger
@@ -270,22 +271,17 @@ class Tagging(Task):
         sentences = [[texts[row][start:end] for start, end in spans[row]] for row in worded]
         encoded = encode_sentences(self.spec, sentences, None)
         batches = TaggedBatches(encoded, 256, _BATCH_WORDS)
-        was_training = self.training
-        self.eval()
-        try:
-            with torch.inference_mode():
-                for batch in batches if worded else ():
-                    batch = self.transfer_batch_to_device(batch, self.device, 0)
-                    rows = batch.rows.tolist()
-                    marks = self._marks(batch, [len(sentences[row]) for row in rows])
-                    for row, some in zip(rows, marks, strict=True):
-                        places = spans[worded[row]]
-                        found[worded[row]] = [
-                            Mark(places[entity.start][0], places[entity.end - 1][1], entity.kind, probability)
-                            for entity, probability in some
-                        ]
-        finally:
-            self.train(was_training)
+        with evaluating(self), torch.inference_mode():
+            for batch in batches if worded else ():
+                batch = self.transfer_batch_to_device(batch, self.device, 0)
+                rows = batch.rows.tolist()
+                marks = self._marks(batch, [len(sentences[row]) for row in rows])
+                for row, some in zip(rows, marks, strict=True):
+                    places = spans[worded[row]]
+                    found[worded[row]] = [
+                        Mark(places[entity.start][0], places[entity.end - 1][1], entity.kind, probability)
+                        for entity, probability in some
+                    ]
         return found
 
     def _marks(self, batch: TaggedBatch, words: list[int]) -> list[list[tuple[Entity, float]]]:

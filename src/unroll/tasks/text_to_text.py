@@ -22,6 +22,7 @@ from unroll.data.parallel_text import ParallelText
 from unroll.data.subwords import BEGIN, END, UNWRITTEN, decode, words_of
 from unroll.data.tokenizing import PAD, encode
 from unroll.decoding import Hypothesis, beam_search, sample
+from unroll.evaluating import evaluating
 from unroll.insight.alignments import Alignment, by_words, draw_alignments
 from unroll.insight.difficulty import draw_difficulty, group_by_difficulty, write_difficulty
 from unroll.insight.reading import Reading, cut_by_tokens, enough
@@ -277,39 +278,34 @@ class TextToText(Task):
         found: list[list[Version]] = [[Version("", 0.0, 0.0, [])] for _ in texts]
         worded = [row for row, text in enumerate(texts) if text.strip()]
         sequences = encode(self.spec.source_tokenizer, [texts[row] for row in worded])
-        was_training = self.training
-        self.eval()
-        try:
-            with torch.inference_mode():
-                for batch in Buckets(sequences, np.zeros(len(worded), np.int64), 256, _BATCH_TOKENS):
-                    lengths = None if batch.lengths is None else batch.lengths.to(self.device)
-                    memory, first = self.model.encode(batch.tokens.to(self.device), lengths)
-                    if lengths is None:
-                        lengths = torch.full((batch.tokens.shape[1],), len(batch.tokens))
-                    if temperature is None:
-                        best = self._search(first, memory, lengths, beam, n_best, length_penalty)
-                    else:
-                        limits = self._max_lengths(lengths).to(self.device)
-                        best = sample(
-                            self.model.advance,
-                            first,
-                            memory,
-                            limits,
-                            n_best,
-                            BEGIN,
-                            END,
-                            UNWRITTEN,
-                            temperature,
-                            generator=generator,
-                        )
-                    for row, hypotheses in zip(batch.rows.tolist(), best, strict=True):
-                        written = decode(self.spec.target_tokenizer, [item.tokens for item in hypotheses])
-                        found[worded[row]] = [
-                            Version(text, item.score, item.log_probability, item.tokens)
-                            for text, item in zip(written, hypotheses, strict=True)
-                        ]
-        finally:
-            self.train(was_training)
+        with evaluating(self), torch.inference_mode():
+            for batch in Buckets(sequences, np.zeros(len(worded), np.int64), 256, _BATCH_TOKENS):
+                lengths = None if batch.lengths is None else batch.lengths.to(self.device)
+                memory, first = self.model.encode(batch.tokens.to(self.device), lengths)
+                if lengths is None:
+                    lengths = torch.full((batch.tokens.shape[1],), len(batch.tokens))
+                if temperature is None:
+                    best = self._search(first, memory, lengths, beam, n_best, length_penalty)
+                else:
+                    limits = self._max_lengths(lengths).to(self.device)
+                    best = sample(
+                        self.model.advance,
+                        first,
+                        memory,
+                        limits,
+                        n_best,
+                        BEGIN,
+                        END,
+                        UNWRITTEN,
+                        temperature,
+                        generator=generator,
+                    )
+                for row, hypotheses in zip(batch.rows.tolist(), best, strict=True):
+                    written = decode(self.spec.target_tokenizer, [item.tokens for item in hypotheses])
+                    found[worded[row]] = [
+                        Version(text, item.score, item.log_probability, item.tokens)
+                        for text, item in zip(written, hypotheses, strict=True)
+                    ]
         return found
 
     def alignments(self, sources: Sequence[str], targets: Sequence[list[int]] | None = None) -> list[Alignment]:
@@ -329,15 +325,10 @@ class TextToText(Task):
     def _alignment(self, source: str, target: list[int]) -> Alignment:
         tokens = encode(self.spec.source_tokenizer, [source])[0].tolist()
         written = [*target, END]
-        was_training = self.training
-        self.eval()
-        try:
-            with torch.inference_mode():
-                memory, first = self.model.encode(torch.tensor(tokens, device=self.device)[:, None], None)
-                reads = torch.tensor([BEGIN, *target], device=self.device)[:, None]
-                _, weights = self.model.decode(reads, first, memory)
-        finally:
-            self.train(was_training)
+        with evaluating(self), torch.inference_mode():
+            memory, first = self.model.encode(torch.tensor(tokens, device=self.device)[:, None], None)
+            reads = torch.tensor([BEGIN, *target], device=self.device)[:, None]
+            _, weights = self.model.decode(reads, first, memory)
         assert weights is not None
         source_words, source_places = words_of(self.spec.source_tokenizer, tokens)
         target_words, target_places = words_of(self.spec.target_tokenizer, written)

@@ -13,7 +13,7 @@ from unroll.arguments import positive
 from unroll.cache import Cache
 from unroll.cross_entropy import linear_cross_entropy
 from unroll.data.base import Data
-from unroll.data.encoding import UNKNOWN
+from unroll.data.encoding import UNKNOWN_SYMBOL
 from unroll.data.text_stream import Window
 from unroll.data.words import WordVocabulary
 from unroll.dynamic_evaluation import Follower
@@ -224,10 +224,10 @@ class WordLM(LanguageModel):
     def _beginning_with(self, begun: str) -> Tensor:
         """(candidates,): the tokens whose words begin so; the unknown one never."""
         if not begun:
-            return torch.arange(UNKNOWN + 1, self.words.size, device=self.device)
+            return torch.arange(UNKNOWN_SYMBOL + 1, self.words.size, device=self.device)
         words = self.words.words
         begun = self.words.tokenizer.normalizer.normalize_str(begun)
-        found = [token for token in range(len(words)) if token != UNKNOWN and words[token].startswith(begun)]
+        found = [token for token in range(len(words)) if token != UNKNOWN_SYMBOL and words[token].startswith(begun)]
         return torch.tensor(found, device=self.device)
 
     def _read(self, text: str) -> tuple[Tensor, State]:
@@ -246,7 +246,7 @@ class WordLM(LanguageModel):
             decode(token)
         for _ in range(length):
             logits, state = self.model(tokens[None], state)
-            logits[-1][:, UNKNOWN] = -torch.inf
+            logits[-1][:, UNKNOWN_SYMBOL] = -torch.inf
             tokens = logits[-1].argmax(-1)
             written = [
                 text + decode(token) for text, decode, token in zip(written, decoders, tokens.tolist(), strict=True)
