@@ -52,7 +52,7 @@ MADE_BY = {  # what a command is said to be done to: the run of this command
     "scans/": "task=pixels",
     "--image": "task=captioning",
     "sales.csv": "task=forecasting data=series_files data.path=sales.csv 'data.target=[units]' data.prediction_length=28",
-    "task.stride": "task=forecasting 'data.sizes=[4000,200,200]'",
+    "task.stride": "task=forecasting 'data.sizes=[4000,100,100]'",
     "C a b": "task=recall",
     "": "task=char_lm",
 }
@@ -186,6 +186,8 @@ def test_commands_upon_a_run(command, place, made):
         pytest.skip("needs an account: test_wandb.py")
     run = made(command)
     arguments = split(re.sub(r"\bRUN\b|\bSWEEP\b|outputs/\S+", run, command), place)
+    if "--insight units" in command:
+        arguments += ["--steps", "2000"]
     result = door(*arguments, cwd=place)
     assert result.returncode == 0, result.stderr
     assert "Traceback" not in result.stderr
