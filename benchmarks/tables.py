@@ -79,7 +79,12 @@ def write_memory(peer: str, what: str, pairs: list[tuple[float, float]]) -> None
 
 
 def processor() -> str:
-    """What this machine computes with, as it names itself."""
-    info = Path("/proc/cpuinfo")
-    named = re.search(r"model name\s*: (.*)", info.read_text()) if info.exists() else None
-    return " ".join((named[1] if named else platform.processor() or platform.machine()).split())
+    """What this machine computes with, as it names itself; of an AMD with the generation, which products hang on."""
+    path = Path("/proc/cpuinfo")
+    info = path.read_text() if path.exists() else ""
+    named = re.search(r"model name\s*: (.*)", info)
+    name = " ".join((named[1] if named else platform.processor() or platform.machine()).split())
+    family = re.search(r"cpu family\s*: (\d+)", info)
+    generations = {"25": "Zen 4" if "avx512f" in info else "Zen 3", "26": "Zen 5"}
+    found = generations.get(family[1]) if family and "AMD" in name else None
+    return f"{name} ({found})" if found else name
