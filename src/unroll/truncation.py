@@ -1,7 +1,7 @@
 """How far back gradients go."""
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from pydantic import PositiveInt
@@ -10,6 +10,9 @@ from torch import Tensor
 from unroll.errors import UsageError
 from unroll.schema import Probability
 from unroll.state import State, detach
+
+if TYPE_CHECKING:
+    from unroll.recurrent import Recurrent
 
 
 class Truncation:
@@ -146,23 +149,25 @@ def windows_to_end(x: Tensor, lengths: Tensor | None, horizon: int) -> Iterator[
 
 
 def run_to_end(
-    recurrence: Callable[[Tensor, State | None, Tensor | None], tuple[Tensor, State]],
-    x: Tensor,
-    lengths: Tensor | None,
-    horizon: int,
+    recurrent: "Recurrent", x: Tensor, lengths: Tensor | None, horizon: int | None, keep_state: bool = True
 ) -> tuple[Tensor, State]:
-    """Run over finite sequences as in one go, but with the way back for gradients cut between windows of `horizon` steps.
+    """Run over finite sequences, with the way back for gradients cut between windows of `horizon` steps.
 
     Args:
-        recurrence: `y, state = recurrence(x, state, lengths)`, with outputs of zero past a sequence's end.
-        x, lengths, horizon: see `windows_to_end`.
+        recurrent: the stack.
+        x, lengths: see `windows_to_end`.
+        horizon: steps a window; None: all in one.
+        keep_state: whether the final state is wanted, see `Recurrent`.
 
     Returns:
         The outputs (time, batch, ...), zero past a sequence's end, and the state after each sequence's last step.
     """
+    if horizon is None or len(x) <= horizon:
+        return recurrent(x, None, lengths, keep_state=keep_state)
+    masks = recurrent.draw_masks(x.shape[1], x)
     windows, outputs, state = list(windows_to_end(x, lengths, horizon)), [], None
     for window in windows:
-        y, state = recurrence(window.x, None if state is None else detach(state), window.steps)
+        y, state = recurrent(window.x, None if state is None else detach(state), window.steps, masks)
         outputs.append(y)
     if lengths is None:
         return torch.cat(outputs), state

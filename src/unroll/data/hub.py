@@ -8,6 +8,8 @@ from typing import Any
 from unroll.data.base import SPLITS, Data
 from unroll.errors import UserError, did_you_mean, one_line
 
+_SECRET = -1  # what the Hub's datasets have in place of a class that is not public
+
 
 class OnHub(Data):
     """Data that lies on the Hub, or in a local folder in the same layout: a first base, beside the format's.
@@ -47,6 +49,33 @@ class OnHub(Data):
         config_name = config_name or self.config_name
         splits = load_splits(self.hub_id, self.revision, config_name, path, needed, self.instead, preferred)
         return {split: splits[split] for split in SPLITS if split in splits}
+
+    def names_of(self, rows: Any, split: str, column: str, config_name: str | None) -> list[str] | None:
+        """What the numbers of a column of classes, or of lists of them, mean in a split; None where they are no numbers.
+
+        The library reads the numbers of every split by the names of the first one: a split's own may differ.
+        """
+        feature = rows.features[column]
+        names = getattr(feature, "names", None) or getattr(getattr(feature, "feature", None), "names", None)
+        return names and (class_names(self.source, self.revision, config_name, split, column) or names)
+
+    def classes_of(self, rows: Any, split: str, column: str, config_name: str | None) -> list[Any] | None:
+        """The class of each row: its name where classes are numbered, else what stands there; None of a test split whose
+        classes are not public.
+
+        Raises:
+            UserError: a number that none of the classes has.
+        """
+        names, values = self.names_of(rows, split, column, config_name), rows[column][:]
+        if split == "test" and values and all(value == _SECRET for value in values):
+            return None
+        for number, value in enumerate(values, start=1):
+            if names and value is not None and not 0 <= value < len(names):
+                raise UserError(
+                    f"{self.source}, {split}, row {number}, column {column}: label {value} is none of 0 to {len(names) - 1} "
+                    f"({', '.join(names)})"
+                )
+        return [value if value is None else names[value] for value in values] if names else values
 
 
 def check_column(rows: Any, key: str, column: str, source: str) -> None:

@@ -2,11 +2,9 @@
 
 from typing import Any
 
-from unroll.data.hub import OnHub, check_column, class_names
+from unroll.data.hub import OnHub, check_column
 from unroll.data.labelled_text import Examples, LabelledText
 from unroll.errors import UserError
-
-_UNLABELLED = -1  # what the Hub writes where labels are kept secret
 
 
 class HubLabelledText(OnHub, LabelledText):
@@ -40,25 +38,16 @@ class HubLabelledText(OnHub, LabelledText):
         source = f"{self.source}, {split}"
         for key, column in (("data.text", self.text), ("data.label", self.label)):
             check_column(rows, key, column, source)
-        values = rows[self.label][:]
-        names = getattr(rows.features[self.label], "names", None)
-        if names is not None:
-            # The library reads the numbers of every split by the names of the first one: a split's own may differ.
-            config_name = self.test_config_name if split == "test" and self.test_config_name else self.config_name
-            names = class_names(self.source, self.revision, config_name, split, self.label) or names
-        if names is not None and split == "test" and set(values) == {_UNLABELLED}:
+        config_name = self.test_config_name if split == "test" and self.test_config_name else self.config_name
+        values = self.classes_of(rows, split, self.label, config_name)
+        if values is None:
             self._notes.append("test: the labels of the source's own are not public")
             return None
         labels = []
         for number, value in enumerate(values, start=1):
-            if names is not None and value is not None and not 0 <= value < len(names):
-                raise UserError(
-                    f"{source}, row {number}, column {self.label}: label {value} is none of 0 to {len(names) - 1} "
-                    f"({', '.join(names)})"
-                )
             if isinstance(value, list | dict):
                 raise UserError(f"{source}, row {number}, column {self.label}: {value} is not one class")
-            labels.append("" if value is None else str(value if names is None else names[value]))
+            labels.append("" if value is None else str(value))
         texts = rows[self.text][:]
         for number, text in enumerate(texts, start=1):
             if text is not None and not isinstance(text, str):

@@ -5,14 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from unroll.data.hub import OnHub, check_column, class_names
+from unroll.data.hub import OnHub, check_column
 from unroll.data.picture_files import in_grey, picture_of
 from unroll.data.pixels import PixelData
 from unroll.data.rows import Rows
 from unroll.errors import UserError
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".webp")
-_UNLABELLED = -1  # what the Hub's datasets have in place of a class that is not public
 
 
 class HubPixels(OnHub, PixelData):
@@ -56,21 +55,13 @@ class HubPixels(OnHub, PixelData):
             raise UserError(f"{source}: the pictures must lie in two folders or more, one for each class: CLASS/*.png")
         for key, column in (("data.image", self.image), ("data.label", self.label)):
             check_column(rows, key, column, source)
-        names = getattr(rows.features[self.label], "names", None)
-        if names is not None:
-            # The library reads the numbers of every split by the names of the first one: a split's own may differ.
-            names = class_names(self.source, self.revision, self.config_name, split, self.label) or names
-        values = rows[self.label][:]
-        if split == "test" and set(values) == {_UNLABELLED}:
+        values = self.classes_of(rows, split, self.label, self.config_name)
+        if values is None:
             self._notes.append("test: the classes of the source's own are not public")
             return None
         wanted = []
         for number, label in enumerate(values, start=1):
             place = f"{source}, row {number}, column {self.label}"
-            if names is not None and isinstance(label, int):
-                if not 0 <= label < len(names):
-                    raise UserError(f"{place}: {label} is none of the {len(names)} classes")
-                label = names[label]
             if isinstance(label, bool) or not isinstance(label, (int, str)) or not str(label).strip():
                 raise UserError(f"{place}: {label!r} is no class: a name or a whole number is")
             wanted.append(str(label))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from unroll.data.hub import OnHub, check_column, class_names
+from unroll.data.hub import OnHub, check_column
 from unroll.data.tagged_files import check_pair, listed
 from unroll.data.tagged_text import Sentences, TaggedText
 from unroll.errors import UserError
@@ -33,11 +33,7 @@ class HubTaggedText(OnHub, TaggedText):
         source = f"{self.source}, {split}"
         for key, column in (("data.words", self.words), ("data.tags", self.tags)):
             check_column(rows, key, column, source)
-        feature = getattr(rows.features[self.tags], "feature", None)
-        names = getattr(feature, "names", None)
-        if names is not None:
-            # The library reads the numbers of every split by the names of the first one: a split's own may differ.
-            names = class_names(self.source, self.revision, self.config_name, split, self.tags) or names
+        names = self.names_of(rows, split, self.tags, self.config_name)
         given: list[str] = []
         wanted: list[str] = []
         for number, (words, tags) in enumerate(zip(rows[self.words], rows[self.tags], strict=True), 1):

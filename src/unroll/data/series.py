@@ -15,7 +15,7 @@ from torch import Tensor
 from unroll.data.base import SPLITS, Data
 from unroll.data.grid_series import GridSeries, RawSeries, on_grids, told
 from unroll.data.series_lanes import SeriesLanes
-from unroll.data.series_spec import Columns, Layout, SeriesSpec, scales
+from unroll.data.series_spec import Columns, SeriesSpec, scales
 from unroll.data.time_grid import check_frequency, season_length
 from unroll.data.windows import StreamWindows, WindowBatches, window_starts
 from unroll.errors import UsageError, UserError
@@ -215,12 +215,6 @@ class SeriesData(Data):
             np.concatenate([self.spec.features(one.times, one.values, numbers[one.name]) for one in self._read[1]])
         )
 
-    @property
-    def layout(self) -> Layout:
-        """Of `table`."""
-        columns = self.spec.columns
-        return Layout(len(columns.targets), self.spec.known_size, len(columns.observed))
-
     def windows(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """Where in `table` the windows of a split begin, and which series each is of; both (count,) of int64.
 
@@ -331,7 +325,7 @@ class SeriesData(Data):
         train = self.table[: self._read[1][0].borders[0]]
         length, history = self.truncation.length, self.truncation.history
         vary = self._seed if self.truncation.vary_length else None
-        return SeriesLanes(train, self.layout, self.batch_size, length, history, self.rank, self.world_size, vary)
+        return SeriesLanes(train, self.spec.layout, self.batch_size, length, history, self.rank, self.world_size, vary)
 
     def eval_dataloader(self, splits: str) -> WindowBatches:
         """Several splits are scored together, in the order of time."""
@@ -349,7 +343,7 @@ class SeriesData(Data):
     ) -> WindowBatches:
         return kind(
             self.table,
-            self.layout,
+            self.spec.layout,
             *windows,
             self.context_length,
             self.prediction_length,

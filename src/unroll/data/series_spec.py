@@ -80,6 +80,11 @@ class SeriesSpec:
         calendar = calendar_features(pd.DatetimeIndex(["2000-01-01"]), self.frequency).shape[1] if self.calendar else 0
         return len(self.columns.known) + calendar
 
+    @property
+    def layout(self) -> "Layout":
+        """Of a table of `features`."""
+        return Layout(len(self.columns.targets), self.known_size, len(self.columns.observed))
+
     def write(self, path: Path) -> None:
         """As JSON."""
         with written_whole(path) as unfinished:

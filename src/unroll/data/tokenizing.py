@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -156,6 +157,20 @@ def load_tokenizer(written: str) -> Tokenizer:
     tokenizer = Tokenizer.from_str(written)
     tokenizer.encode_special_tokens = True
     return tokenizer
+
+
+def read_tokenizer(path: Path) -> str:
+    """The JSON of a tokenizer in a run's folder.
+
+    Raises:
+        UserError: it is not there, or no tokenizer.
+    """
+    try:
+        written = path.read_text(encoding="utf-8")
+        load_tokenizer(written)
+    except Exception as error:  # the library raises no narrower one
+        raise UserError(f"{path}: is no tokenizer ({error})") from None
+    return written
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> Sequences:

@@ -84,11 +84,7 @@ class Autoregressive(Forecaster):
     def statements(self, windows: Windows) -> tuple[tuple[Tensor, ...], Tensor]:
         ready = self.prepare(windows)
         x = self.inputs(ready, 1, len(ready.y))
-        if self.horizon is None or len(x) <= self.horizon:
-            h, _ = self.recurrent(x)
-        else:
-            masks = self.recurrent.draw_masks(x.shape[1], x)
-            h, _ = run_to_end(partial(self.recurrent, masks=masks), x, None, self.horizon)
+        h, _ = run_to_end(self.recurrent, x, None, self.horizon)
         return self._read_off(h, ready), ready.values[1:]
 
     def follow(self, piece: Piece, state: State | None) -> tuple[tuple[Tensor, ...], Tensor, State | None]:

@@ -122,13 +122,7 @@ class EncoderDecoder(nn.Module):
             What the decoder looks at, and its state before its first step; both with the batch first.
         """
         x = self.input_dropout(self.source_embedding(source))
-        if self.encoder_horizon is None or len(x) <= self.encoder_horizon:
-            y, final = self.encoder(x, None, lengths)
-        else:
-            masks = self.encoder.draw_masks(x.shape[1], x)
-            y, final = run_to_end(
-                lambda x, state, steps: self.encoder(x, state, steps, masks), x, lengths, self.encoder_horizon
-            )
+        y, final = run_to_end(self.encoder, x, lengths, self.encoder_horizon)
         state = self.bridge(final), y.new_zeros(y.shape[1], self.output.in_features if self.feeds else 0)
         if self.attention is None:
             return (), state

@@ -82,11 +82,7 @@ class Segments(Forecaster):
         context = slice(None, self.context_length)
         x = torch.cat([ready.y[context], ready.seen[context], ready.known[context], ready.observed], dim=-1)
         e = F.relu(self.embed(self._segments(x)))
-        if self.horizon is None or len(e) <= self.horizon:
-            _, state = self.recurrent(e)
-        else:
-            masks = self.recurrent.draw_masks(e.shape[1], e)
-            _, state = run_to_end(lambda x, s, lengths: self.recurrent(x, s, lengths, masks), e, None, self.horizon)
+        _, state = run_to_end(self.recurrent, e, None, self.horizon)
         inputs = self.place_embedding.weight[:, None]
         if self.channel_embedding is not None:  # rows take them in turn, as `Prepared.channels` has it
             channels = self.channel_embedding.weight

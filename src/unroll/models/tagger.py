@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from pydantic import PositiveInt
@@ -127,10 +126,7 @@ class Tagger(nn.Module):
             spelled = torch.cat([self._spelled(self.letters, *group) for group in spellings])
             x = torch.cat([x, spelled[places]], dim=-1)
         x = self.input_dropout(x)
-        if self.horizon is None or len(x) <= self.horizon:
-            return self.recurrent(x, None, lengths, keep_state=False)[0]
-        masks = self.recurrent.draw_masks(x.shape[1], x)
-        return run_to_end(partial(self.recurrent, masks=masks), x, lengths, self.horizon)[0]
+        return run_to_end(self.recurrent, x, lengths, self.horizon, keep_state=False)[0]
 
     def _spelled(self, letters: Recurrent, spellings: Tensor, lengths: Tensor | None) -> Tensor:
         """c_w, (different, width)."""

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import Literal
 
 import torch
@@ -80,11 +79,7 @@ class VecToSeq(nn.Module):
         """
         start = self.start(v)
         x = self.input_dropout(torch.cat([start[None], self._read(tokens, start)]))
-        if self.horizon is None or len(x) <= self.horizon:
-            y, _ = self.recurrent(x, keep_state=False)
-        else:
-            masks = self.recurrent.draw_masks(x.shape[1], x)
-            y, _ = run_to_end(partial(self.recurrent, masks=masks), x, None, self.horizon)
+        y, _ = run_to_end(self.recurrent, x, None, self.horizon, keep_state=False)
         return self.output(self.output_dropout(y[1:]))
 
     def _read(self, tokens: Tensor, start: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from unroll.arguments import seed, up_to
-from unroll.data.grid_series import RawSeries, check_order, fill_grid
+from unroll.data.grid_series import RawSeries, check_order, fill_grid, told
 from unroll.data.series_files import read_series
 from unroll.data.series_spec import SeriesSpec
 from unroll.data.time_grid import later
@@ -161,23 +161,23 @@ def _write(table: pd.DataFrame, path: Path | None) -> None:
 def _context(one: RawSeries, spec: SeriesSpec, source: str) -> tuple[int, pd.DatetimeIndex, np.ndarray]:
     """The number of a series, and times and values, (context + prediction, columns), of the window after its last value; of a
     stream all that came before is its context."""
-    told = f"{source}, series {one.name}" if one.name else source
+    place = told(source, one.name)
     if one.name not in spec.names:
         valid = did_you_mean(one.name, [name for name in spec.names if name])
-        raise UserError(f"{told}: the run was not trained with this series; {valid}")
-    check_order(one, told)
-    times, values, steps = fill_grid(one, spec.frequency, told)
+        raise UserError(f"{place}: the run was not trained with this series; {valid}")
+    check_order(one, place)
+    times, values, steps = fill_grid(one, spec.frequency, place)
     if len(times) > len(steps):
-        print(f"note: {told}: {len(times) - len(steps):,} steps have no row and are taken as missing", file=sys.stderr)
+        print(f"note: {place}: {len(times) - len(steps):,} steps have no row and are taken as missing", file=sys.stderr)
     targets = len(spec.columns.targets)
     seen = np.flatnonzero(np.isfinite(values[:, :targets]).any(axis=1))
     if not len(seen):
-        raise UserError(f"{told}: has no value of {', '.join(spec.columns.targets)}")
+        raise UserError(f"{place}: has no value of {', '.join(spec.columns.targets)}")
     now = int(seen[-1]) + 1
     context, future = now if spec.is_stream else spec.context_length, spec.prediction_length
     if now < context:
         raise UserError(
-            f"{told}: has {now:,} steps up to its last value, and the run looks back at {context:,} "
+            f"{place}: has {now:,} steps up to its last value, and the run looks back at {context:,} "
             "(data.context_length): give a longer history"
         )
     window = np.full((context + future, values.shape[1]), np.nan)
@@ -189,7 +189,7 @@ def _context(one: RawSeries, spec: SeriesSpec, source: str) -> tuple[int, pd.Dat
         missing = np.flatnonzero(np.isnan(window[context:, targets + index]))
         if len(missing):
             raise UserError(
-                f"{told}: {name} is known in advance, and has no value at {ahead[missing[0]]}: the forecast needs it up to "
+                f"{place}: {name} is known in advance, and has no value at {ahead[missing[0]]}: the forecast needs it up to "
                 f"{ahead[-1]}, in rows of their own with {spec.columns.targets[0]} left empty"
             )
     return spec.names.index(one.name), times[now - context : now].append(ahead), window
@@ -199,7 +199,6 @@ def _windows(found: list[tuple[int, pd.DatetimeIndex, np.ndarray]], spec: Series
     table = torch.from_numpy(
         np.stack([spec.features(times, values, number) for number, times, values in found], axis=1)
     )
-    sizes = [len(spec.columns.targets), spec.known_size, len(spec.columns.observed)]
-    targets, known, observed = table.split(sizes, dim=-1)
+    targets, known, observed = spec.layout.split(table)
     numbers = torch.tensor([number for number, _, _ in found])
     return Windows(targets, known, observed[: -spec.prediction_length], numbers, numbers)

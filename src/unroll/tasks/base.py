@@ -1,11 +1,12 @@
 """What every task shares: the one training step, carried state, evaluation, optimizer, and what a checkpoint needs."""
 
 import argparse
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from lightning.pytorch.loggers import Logger
@@ -22,6 +23,8 @@ from unroll.schedule import Schedulers
 from unroll.state import State, map_state, reset, select
 from unroll.tasks.guarded_gradients import GuardedGradients
 from unroll.truncation import Truncation
+
+_Found = TypeVar("_Found", bound=tuple[Any, ...])
 
 
 class Loss(NamedTuple):
@@ -315,6 +318,14 @@ class Task(GuardedGradients, ABC):
         if self.trainer.world_size == 1:
             return tensor
         return cast(Tensor, self.all_gather(tensor)).flatten(0, 1)
+
+    def _of_all(self, found: list[_Found]) -> list[_Found]:
+        """What all processes have found, tuples that begin with a row of the split, in the order of the split."""
+        parts = [found]
+        if self.trainer.world_size > 1:
+            parts = [[]] * self.trainer.world_size
+            torch.distributed.all_gather_object(parts, found)
+        return sorted(itertools.chain.from_iterable(parts))
 
 
 def _generators() -> list[Any]:

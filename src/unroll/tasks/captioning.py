@@ -171,12 +171,7 @@ class Captioning(Task):
         self._written = []
 
     def observed(self) -> dict[str, float]:
-        found = self._written
-        if self.trainer.world_size > 1:
-            parts: list[list[tuple[int, str, tuple[str, ...]]]] = [[]] * self.trainer.world_size
-            torch.distributed.all_gather_object(parts, found)
-            found = [item for part in parts for item in part]
-        ordered = sorted(found)  # the order of the split, however many processes there were
+        ordered = self._of_all(self._written)
         self.captions = Captions([text for _, text, _ in ordered], [several for *_, several in ordered])
         return self.captions.scores()
 

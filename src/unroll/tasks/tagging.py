@@ -220,13 +220,8 @@ class Tagging(Task):
         self._answered = []
 
     def observed(self) -> dict[str, float]:
-        found = self._answered
-        if self.trainer.world_size > 1:
-            parts: list[list[tuple[int, list[int], list[int]]]] = [[]] * self.trainer.world_size
-            torch.distributed.all_gather_object(parts, found)
-            found = [item for part in parts for item in part]
         names = self.spec.tags
-        ordered = sorted(found)  # the order of the split, however many processes there were
+        ordered = self._of_all(self._answered)
         self.answers = TagAnswers(
             [[names[tag] for tag in right] for _, right, _ in ordered],
             [[names[tag] for tag in given] for *_, given in ordered],
