@@ -71,6 +71,19 @@ def test_gradients_of_the_partition_are_the_marginals_and_finite():
     assert all(weight.grad.isfinite().all() for weight in crf.parameters())
 
 
+def test_a_tag_that_nothing_may_come_before_has_gradients():
+    """One that stands at beginnings only: no sum over what came before it has a part that may be."""
+    follows = torch.ones(3, 3, dtype=torch.bool)
+    follows[:, 0] = False
+    crf, e = LinearChainCRF(3, None, follows).double(), torch.randn(TIME, 2, 3, dtype=torch.float64).requires_grad_()
+    (gradient,) = torch.autograd.grad(crf.log_partition(e).sum(), e)
+    torch.testing.assert_close(gradient, crf.log_marginals(e).exp())
+    assert not gradient[1:, :, 0].any() and gradient[0, :, 0].all()
+    crf.log_partition(e).sum().backward()
+    assert all(weight.grad.isfinite().all() for weight in crf.parameters())
+    assert crf.score(e, torch.tensor([[1, 0], [0, 1], [1, 1], [1, 1]])).isneginf().tolist() == [True, False]
+
+
 def test_a_batch_is_its_sentences_one_by_one_and_padding_is_not_looked_at():
     crf, e = field(ruled=True), emissions().detach()
     lengths = torch.tensor(LENGTHS)

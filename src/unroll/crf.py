@@ -12,6 +12,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+_NEVER = -1e30  # what breaks a rule adds to a score. Finite: a sum of exponentials of -inf alone has no gradient
+
 
 class LinearChainCRF(nn.Module):
     """Everything is exact: the partition function by the forward recursion, the best sequence by Viterbi's.
@@ -40,9 +42,9 @@ class LinearChainCRF(nn.Module):
         self.register_buffer("rules_of_start", ~begins, persistent=False)
 
     def _weights(self, emissions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Start, transitions and end in the emissions' type, with -inf for what is against the rules."""
-        start = self.start.to(emissions.dtype).masked_fill(self.rules_of_start, -math.inf)
-        transitions = self.transitions.to(emissions.dtype).masked_fill(self.rules, -math.inf)
+        """Start, transitions and end in the emissions' type, with `_NEVER` for what is against the rules."""
+        start = self.start.to(emissions.dtype).masked_fill(self.rules_of_start, _NEVER)
+        transitions = self.transitions.to(emissions.dtype).masked_fill(self.rules, _NEVER)
         return start, transitions, self.end.to(emissions.dtype)
 
     def score(self, emissions: Tensor, tags: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -53,7 +55,8 @@ class LinearChainCRF(nn.Module):
         each = emissions.gather(2, tags[..., None])[..., 0]
         each = torch.cat([each[:1] + start[tags[0]], each[1:] + transitions[tags[:-1], tags[1:]]])
         last = tags[-1] if lengths is None else tags.gather(0, lengths[None] - 1)[0]
-        return torch.where(within, each, 0.0).sum(0) + end[last]
+        total = torch.where(within, each, 0.0).sum(0) + end[last]
+        return total.masked_fill(total < _NEVER / 10, -math.inf)
 
     def log_partition(self, emissions: Tensor, lengths: Tensor | None = None) -> Tensor:
         """log Z(x), (batch,)."""
