@@ -96,7 +96,7 @@ def test_a_sweep_that_was_killed_goes_on_to_what_it_would_have_been(tmp_path):
     folder = tmp_path / "sweep"
     kill_in_job(folder / "2", "truncation=k8,full,k16", *REST)
     before = (folder / "0/summary.json").stat().st_mtime_ns
-    result = door("train.py", "-m", f"resume={folder}")
+    result = door("train.py", "-m", f"resume={folder}", "truncation=k8,full,k16")  # as it was
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     assert result.stderr.startswith(

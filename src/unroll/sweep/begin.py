@@ -60,15 +60,6 @@ def prepare_sweep(arguments: list[str]) -> tuple[Path, list[str]]:
 
 
 def _resumed(folder: Path, arguments: list[str]) -> tuple[Path, list[str]]:
-    others = []
-    for argument in arguments:
-        if argument.startswith(("resume=", "trust=")) or argument in ("-m", "--multirun"):
-            continue
-        if not argument.startswith(("launcher=", "hydra.launcher.")):
-            raise UsageError(
-                f"resume: {argument} cannot be changed in a sweep that goes on; what can: launcher, hydra.launcher.KEY"
-            )
-        others.append(argument)
     try:
         stored = json.loads((folder / ARGUMENTS).read_text())
         kept, begun_in = [str(argument) for argument in stored["arguments"]], Path(stored["folder"])
@@ -76,6 +67,15 @@ def _resumed(folder: Path, arguments: list[str]) -> tuple[Path, list[str]]:
         raise UserError(
             f"{folder}: is no sweep's folder ({ARGUMENTS} is not there, or not whole); without -m, resume= goes on with a run"
         ) from None
+    others = []
+    for argument in arguments:
+        if argument.startswith(("resume=", "trust=")) or argument in ("-m", "--multirun", *kept):
+            continue
+        if not argument.startswith(("launcher=", "hydra.launcher.")):
+            raise UsageError(
+                f"resume: {argument} cannot be changed in a sweep that goes on; what can: launcher, hydra.launcher.KEY"
+            )
+        others.append(argument)
     if any(argument.startswith("launcher=") for argument in others):
         kept = [argument for argument in kept if not argument.startswith(("launcher=", "hydra.launcher."))]
     if not named_packages(arguments):
