@@ -22,7 +22,7 @@ from unroll.insight.units import look_at_units, saliency
 from unroll.insight.units_page import write_units_page
 from unroll.insight.units_pictures import STEPS, draw_saliency, draw_trajectories, units_table, write_units
 from unroll.machine import free_speed
-from unroll.runs import checkpoint_path, load, note_last, read_config
+from unroll.runs import CONFIG, checkpoint_path, load, note_last, read_config
 from unroll.summary import for_json, measured, score_tables, short_name
 from unroll.tasks.base import Task
 from unroll.writing import written_whole
@@ -179,7 +179,8 @@ def _loaded(
         for key, kept in config["data"].items():
             if kept is not None and (key.endswith("_path") or key == "folder"):
                 raise UserError(
-                    f"--data-path: the data of {folder} is in data.{key}={kept} too, which would stay as it was"
+                    f"--data-path: the data of {folder} is in data.{key}={kept} too, which would stay as it was: name where "
+                    f"all of it lies in {folder / CONFIG}"
                 )
         config["data"]["path"] = data_path
     quiet()
