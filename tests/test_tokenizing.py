@@ -2,7 +2,10 @@
 
 import random
 
+import pytest
+
 from unroll.data.tokenizing import PAD, UNKNOWN, encode, fit_tokenizer
+from unroll.errors import UserError
 
 
 def test_words_and_marks():
@@ -35,6 +38,17 @@ def test_pieces_of_a_text_without_spaces_are_those_of_its_parts():
     found = fit_tokenizer([text], "bpe", 300, 2, False, "punctuation")
     parts = " ".join(text[start : start + 1000] for start in range(0, len(text), 1000))
     assert found.to_str() == fit_tokenizer([f"{parts} "], "bpe", 300, 2, False, "punctuation").to_str()
+
+
+@pytest.mark.parametrize("error", [UserError("a.txt: byte 0xe9 is not utf-8"), OSError(28, "No space left on device")])
+def test_what_is_wrong_with_the_texts_is_not_the_tokenizers(error):
+    def texts():
+        yield "the film"
+        raise error
+
+    with pytest.raises(type(error)) as found:
+        fit_tokenizer(texts(), "words", 100, 1, True, "spaces")
+    assert found.value is error
 
 
 def test_a_text_without_any_token_is_one_unknown_one():

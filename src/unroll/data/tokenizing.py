@@ -82,6 +82,8 @@ def train_tokenizer(
     tokenizer.normalizer = normalizers.Sequence(steps)
     try:
         tokenizer.train_from_iterator(texts, trainer)
+    except (UserError, OSError, MemoryError):  # of reading the texts
+        raise
     except Exception as error:  # the library raises no narrower one
         raise UserError(f"data.unit={unit}: no tokenizer can be fitted: {error}") from None
     return tokenizer
