@@ -468,6 +468,28 @@ def test_a_run_that_was_begun_is_kept_when_it_cannot_go_on(tmp_path, text):
     assert sorted(folder.rglob("*")) == before
 
 
+def test_a_run_goes_on_with_data_that_was_moved(tmp_path, text):
+    folder = small_run(tmp_path, "data=text_files", f"data.path={text}")
+    run(folder)
+    moved, other = tmp_path / "elsewhere/text.txt", tmp_path / "other.txt"
+    moved.parent.mkdir()
+    other.write_text(text.read_text()[::-1])
+    text.rename(moved)
+    config = (folder / "config.yaml").read_text()
+    for place, told in (("nowhere.txt", "there is no such file"), (other, "the data has changed since")):
+        result = door("train.py", f"resume={folder}", f"data.path={place}", "trainer.max_steps=9")
+        assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+        assert told in result.stderr
+        assert (folder / "config.yaml").read_text() == config
+    result = door("evaluate.py", str(folder))
+    assert result.returncode == 1
+    assert f"{text}: there is no such file" in result.stderr
+    assert "set --data-path to a file" in result.stderr
+    result = door("train.py", f"resume={folder}", f"data.path={moved}", "trainer.max_steps=9")
+    assert result.returncode == 0, result.stderr
+    assert door("evaluate.py", str(folder)).stderr == ""
+
+
 def test_a_changed_text_is_noticed(tmp_path, text):
     folder = small_run(tmp_path, "data=text_files", f"data.path={text}")
     run(folder)

@@ -11,7 +11,15 @@ from conftest import SHARED, composed
 from unroll.building import build_data, check
 from unroll.data.series_lanes import SeriesLanes
 from unroll.data.series_spec import Layout
-from unroll.data.time_grid import calendar_features, day_stands_first, infer_frequency, parse_times, season_length
+from unroll.data.time_grid import (
+    calendar_features,
+    day_stands_first,
+    infer_frequency,
+    parse_times,
+    place_on_grid,
+    season_length,
+    zone_of,
+)
 from unroll.errors import UsageError, UserError
 
 ETT = SHARED / "ett"
@@ -163,6 +171,24 @@ def test_days_before_months_are_told_by_their_regular_steps(form, frequency, ste
     written = times.strftime(form).tolist()
     found = parse_times(written, str, day_stands_first(written))
     assert found.tolist() == times.tolist()
+
+
+@pytest.mark.parametrize("unit", ["month", "s", "ms", "us", "ns"])
+def test_times_of_digits_alone_are_months_or_counted_since_1970(unit):
+    times = pd.date_range("2005-01-01", periods=99, freq="MS")
+    written = times.strftime("%Y%m") if unit == "month" else (times.as_unit(unit).asi8).astype(str)
+    assert day_stands_first(written.tolist()) is None
+    assert parse_times(written.tolist(), str).tolist() == times.tolist()
+    assert parse_times([int(each) for each in written], str).tolist() == times.tolist()
+    assert zone_of(written[-1]) is None
+    with pytest.raises(UserError, match="98: '202613' is no time" if unit == "month" else "98: the time is missing"):
+        parse_times([*written[:98], "202613" if unit == "month" else ""], str)
+
+
+def test_months_stamped_within_are_told_so():
+    times = pd.date_range("2005-01-01", periods=30, freq="MS") + pd.Timedelta(days=14)
+    with pytest.raises(UserError, match="first or their last day, not by day 15"):
+        place_on_grid(times, infer_frequency(times), str)
 
 
 def test_where_both_readings_are_as_regular_what_training_read_is_meant():

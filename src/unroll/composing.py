@@ -20,7 +20,7 @@ from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, Omega
 from unroll import schema
 from unroll.errors import UsageError, UserError, did_you_mean
 from unroll.locking import is_locked, locked
-from unroll.runs import BUDGET_KEYS, CONFIG, await_config, discard, later_process, read_config
+from unroll.runs import BUDGET_KEYS, CONFIG, FINGERPRINT, await_config, discard, later_process, read_config
 from unroll.writing import written_whole
 
 CONF = next(
@@ -258,11 +258,12 @@ def named_packages(arguments: list[str]) -> list[str]:
 def prepare_resume(arguments: list[str]) -> Path | None:
     """The folder that `resume=FOLDER` names, its config brought up to date; None without `resume=`.
 
-    The stored config wins; budget, devices and logger may be changed.
+    The stored config wins; budget, devices, logger and where the data lies may be changed.
 
     Raises:
         UsageError: a key that may not be changed.
-        UserError: the folder is no run's, or its config names code that is not trusted.
+        UserError: the folder is no run's, its config names code that is not trusted, or what lies in the new place is not
+            the run's data.
     """
     named = [argument for argument in arguments if argument.startswith("resume=")]
     if not named or named[-1] == "resume=null":
@@ -278,14 +279,17 @@ def prepare_resume(arguments: list[str]) -> Path | None:
         return folder
     if any(argument.startswith(("--config-dir", "-cd")) for argument in others):
         raise UsageError("resume= goes on by the run's own config: leave out --config-dir")
-    changed = [override.key_or_group for override in OverridesParser.create().parse_overrides(others)]
+    overrides = OverridesParser.create().parse_overrides(others)
+    moved = {one.key_or_group: one.value() for one in overrides if _tells_where_data_lies(one.key_or_group, config)}
+    others = [other for one, other in zip(overrides, others, strict=True) if one.key_or_group not in moved]
+    changed = [one.key_or_group for one in overrides if one.key_or_group not in moved]
     allowed = {"logger", "trainer", *(f"trainer.{key}" for key in _DEVICE_KEYS + BUDGET_KEYS)}
     for key in changed:
         if key not in allowed and not key.startswith("logger."):
             raise UsageError(
                 f"resume: {key} belongs to the run and cannot be changed; what can: budget (trainer.max_steps, "
-                "max_epochs, max_time), devices (trainer, trainer.devices, ...) and logger. "
-                f"A new run from its weights: init_from={folder}"
+                "max_epochs, max_time), devices (trainer, trainer.devices, ...), logger, and where its data lies now "
+                f"(data.path). A new run from its weights: init_from={folder}"
             )
     logger = config["choices"].get("logger")
     if logger not in groups()["logger"]:  # a path would be read as a config, and resolved
@@ -301,12 +305,22 @@ def prepare_resume(arguments: list[str]) -> Path | None:
             config["trainer"][name] = container[name]
     if any(key.split(".")[0] == "logger" for key in changed):
         config["logger"] = OmegaConf.to_container(composed.logger, resolve=True) or {}
-    schema.check({"trainer": config["trainer"], "logger": config["logger"]})
+    config["data"].update({key.removeprefix("data."): place for key, place in moved.items()})
+    schema.check({"trainer": config["trainer"], "logger": config["logger"], "data": config["data"]})
+    if moved and (folder / FINGERPRINT).exists():
+        from unroll.building import build_data
+
+        build_data(config).check_unchanged(folder)  # before the old place is forgotten
     if later_process():
         await_config(folder, config)
     else:
         _write(config, folder)
     return folder
+
+
+def _tells_where_data_lies(key: str, config: dict[str, Any]) -> bool:
+    group, _, name = key.partition(".")
+    return group == "data" and name in config["data"] and (name in ("path", "folder") or name.endswith("_path"))
 
 
 def _write(config: dict[str, Any], folder: Path) -> None:

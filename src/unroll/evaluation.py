@@ -188,9 +188,12 @@ def _loaded(
         free_speed()
     note_last(folder, checkpoint)
     task = load(folder, checkpoint, trust, settings)
-    data = build_data(config)
-    data.adopt(load_spec(config, folder))
-    data.prepare_data()
+    try:
+        data = build_data(config)
+        data.adopt(load_spec(config, folder))
+        data.prepare_data()
+    except UserError as error:  # said for training
+        raise type(error)(re.sub(r"\bdata\.path\b", "--data-path", str(error))) from None
     if not data.is_unchanged(folder):
         print(f"note: {data.source}: not the very data that {folder} was trained with", file=sys.stderr)
         for line in data.describe():

@@ -169,9 +169,8 @@ def _build(
     lightning.seed_everything(config["seed"], workers=True, verbose=False)
     data = build_data(config)
     source = Path(config["init_from"]) if config["init_from"] and not resumed else None
-    if resumed and not data.is_unchanged(folder):
-        raise UserError(f"{data.source}: the data has changed since {folder} was begun; init_from={folder} starts anew")
     if resumed:
+        data.check_unchanged(folder)
         data.adopt(load_spec(config, folder))
     elif source is not None:
         data.adopt(_spec_of(source, config))

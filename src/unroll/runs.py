@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 CONFIG = "config.yaml"
 SUMMARY = "summary.json"
+FINGERPRINT = "fingerprint"
+"""What tells whether the data is still that which the run was begun with."""
 FAILURE = "failure.txt"
 """Of a sweep's job that failed: why, in one line."""
 PROGRESS = "progress.txt"
@@ -133,7 +135,7 @@ def discard(folder: Path) -> None:
         "symbols.json",
         "pixels.json",
         "pictures.json",
-        "fingerprint",
+        FINGERPRINT,
         "train.log",
         "metrics.csv",
         "wandb_run.json",

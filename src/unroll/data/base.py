@@ -7,6 +7,7 @@ from typing import Any
 import lightning
 
 from unroll.errors import UsageError, UserError
+from unroll.runs import FINGERPRINT
 
 SPLITS = ("train", "validation", "test")
 DAMAGED = (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError)
@@ -51,7 +52,7 @@ class Data(lightning.LightningDataModule, ABC):
     def save(self, folder: Path) -> None:
         """Put the spec into a run's folder, and what tells whether the data is still the same."""
         self.save_spec(folder)
-        (folder / "fingerprint").write_text(self.fingerprint)
+        (folder / FINGERPRINT).write_text(self.fingerprint)
 
     def is_unchanged(self, folder: Path) -> bool:
         """Is this the very data that the run in this folder was begun with?
@@ -60,9 +61,20 @@ class Data(lightning.LightningDataModule, ABC):
             UserError: nothing there tells.
         """
         try:
-            return (folder / "fingerprint").read_text() == self.fingerprint
+            return (folder / FINGERPRINT).read_text() == self.fingerprint
         except OSError:
-            raise UserError(f"{folder / 'fingerprint'}: is not there: is the run's folder whole?") from None
+            raise UserError(f"{folder / FINGERPRINT}: is not there: is the run's folder whole?") from None
+
+    def check_unchanged(self, folder: Path) -> None:
+        """May the run in this folder go on with it?
+
+        Raises:
+            UserError: it is not the very data that the run was begun with, or nothing there tells.
+        """
+        if not self.is_unchanged(folder):
+            raise UserError(
+                f"{self.source}: the data has changed since {folder} was begun; init_from={folder} starts anew"
+            )
 
     @property
     def source(self) -> str:

@@ -12,7 +12,10 @@ from unroll.errors import UsageError, UserError
 _BY_CALENDAR = ("YS", "YE", "QS", "QE", "MS", "ME")  # those of months lie on those of years, too
 _DAY = pd.Timedelta(days=1)
 _WEEK = pd.Timedelta(days=7)
+_FOUR_WEEKS = 4 * _WEEK
 _YEAR = pd.Timedelta(days=365.25)
+_MONTH = 6
+_UNITS = {10: "s", 13: "ms", 16: "us", 19: "ns"}  # of numbers with so many digits since 1970, for 2001 to 2286
 
 
 def infer_frequency(times: pd.DatetimeIndex) -> str | None:
@@ -28,7 +31,7 @@ def infer_frequency(times: pd.DatetimeIndex) -> str | None:
         return str(getattr(found, "freqstr", found))  # pandas 4 gives an offset
     steps, counts = np.unique(np.diff(times.to_numpy()), return_counts=True)
     step = pd.Timedelta(steps[counts.argmax()])
-    if step >= pd.Timedelta(days=28):
+    if step >= _FOUR_WEEKS:
         for alias in _BY_CALENDAR:
             if times.isin(pd.date_range(times[0], times[-1], freq=alias)).all():
                 return alias
@@ -71,9 +74,11 @@ def place_on_grid(times: pd.DatetimeIndex, frequency: str, place: Callable[[int]
     steps = grid.get_indexer(times)
     beside = np.flatnonzero(steps < 0)
     if len(beside):
+        hint = "are frequencies mixed? Set data.frequency, or repair the row"
+        if step_length(frequency) >= _FOUR_WEEKS and (times.day == times[0].day).all():
+            hint = f"months are told by their first or their last day, not by day {times[0].day}"
         raise UserError(
-            f"{place(int(beside[0]))}: {times[beside[0]]} is no step of the frequency {frequency} from {times[0]}: are "
-            "frequencies mixed? Set data.frequency, or repair the row"
+            f"{place(int(beside[0]))}: {times[beside[0]]} is no step of the frequency {frequency} from {times[0]}: {hint}"
         )
     return steps, len(grid)
 
@@ -167,11 +172,24 @@ def day_stands_first(written: list[object], in_training: bool | None = None) -> 
 def _read_as(written: list[object], day_first: bool | None) -> "pd.Series[pd.Timestamp]":
     # A bare number is a year; pandas would take it for nanoseconds.
     values = pd.Series([str(value) if isinstance(value, int) else value for value in written], dtype=object)
+    digits = _digits(written)
+    if digits == _MONTH:
+        months = values.where(values.astype(str).str[:4].between("1678", "2261"))
+        return pd.to_datetime(months, errors="coerce", utc=True, format="%Y%m")
+    if digits in _UNITS:
+        return pd.to_datetime(pd.to_numeric(values, errors="coerce"), unit=_UNITS[digits], errors="coerce", utc=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of formats that differ between rows
         if day_first is None:
             return pd.to_datetime(values, errors="coerce", utc=True, format="ISO8601")
         return pd.to_datetime(values, errors="coerce", utc=True, dayfirst=day_first)
+
+
+def _digits(written: list[object]) -> int | None:
+    """How many digits all times have that are there; None where one is anything but digits."""
+    found = {str(value) for value in written if value is not None and value != ""}
+    lengths = {len(value) if value.isdecimal() and value.isascii() else None for value in found}
+    return lengths.pop() if len(lengths) == 1 else None
 
 
 def _regularity(times: "pd.Series[pd.Timestamp]") -> tuple[int, float]:
@@ -194,7 +212,8 @@ def parse_times(written: list[object], place: Callable[[int], str], day_first: b
     """Times as they stand in a file. With time zones they become UTC.
 
     Args:
-        written: strings as ISO 8601 and its kin, or datetimes.
+        written: strings as ISO 8601 and its kin, months as 202401, numbers of seconds or parts of them since 1970, or
+            datetimes.
         place: tells where each stands, for messages.
         day_first: what `day_stands_first` answers.
 
