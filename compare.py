@@ -1,8 +1,8 @@
 """Runs side by side: `python compare.py outputs/multirun/DATE_TIME`; `python compare.py --help` tells more."""
 
-import argparse
 from pathlib import Path
 
+from unroll.arguments import OptionParser
 from unroll.errors import door
 
 FETCHED = Path("outputs/wandb")
@@ -22,11 +22,10 @@ choices), curves.png, frontier.png (quality against parameters and time), and in
 
 def main() -> None:
     """Read the command line, compare, print."""
-    parser = argparse.ArgumentParser(
+    parser = OptionParser(
         prog="compare.py",
         description="Compare runs, sweeps, or all runs in a folder.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "folders",

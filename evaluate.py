@@ -1,9 +1,8 @@
 """Score a run on a split: `python evaluate.py RUN --split test`; `python evaluate.py --help` tells more."""
 
-import argparse
 from pathlib import Path
 
-from unroll.arguments import positive
+from unroll.arguments import OptionParser, positive
 from unroll.errors import door
 
 EXAMPLES = """\
@@ -22,11 +21,10 @@ checkpoint than the best); of other data than the run's own to RUN/evaluation/of
 
 def main() -> None:
     """Read the command line, evaluate, print."""
-    parser = argparse.ArgumentParser(
+    parser = OptionParser(
         prog="evaluate.py",
         description="Score a trained run on a split of its data.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     parser.add_argument(

@@ -1,9 +1,8 @@
 """Give a run's model to other programs: `python export.py RUN --format onnx`; `python export.py --help` tells more."""
 
-import argparse
 from pathlib import Path
 
-from unroll.arguments import positive
+from unroll.arguments import OptionParser, positive
 from unroll.errors import door
 
 EXAMPLES = """\
@@ -20,11 +19,10 @@ out; the vocabulary, and the numbers that the state begins with, are in its meta
 
 def main() -> None:
     """Read the command line, load, write."""
-    parser = argparse.ArgumentParser(
+    parser = OptionParser(
         prog="export.py",
         description="Write a trained model in a form that other programs read.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     parser.add_argument(

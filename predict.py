@@ -1,9 +1,9 @@
 """Use a run: `python predict.py RUN --prompt "The "`; `python predict.py --help` tells more."""
 
-import argparse
 import sys
 from pathlib import Path
 
+from unroll.arguments import OptionParser
 from unroll.errors import door
 from unroll.runs import CONFIG
 
@@ -40,13 +40,12 @@ def main() -> None:
     """Read the run, let its task add its options, and hand over to it."""
     # Only the run's task knows which options there are and which take a value: until then RUN is told by its look.
     runs = [Path(argument) for argument in sys.argv[1:] if (Path(argument) / CONFIG).is_file()]
-    parser = argparse.ArgumentParser(
+    parser = OptionParser(
         prog="predict.py",
         description="Let a trained run do its task: a language model writes and completes, a classifier labels, a tagger "
         "finds names,\na translator translates, a summarizer sums up, a captioner tells what a picture shows, "
         "a forecaster forecasts.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         add_help=False,
     )
     parser.add_argument("run", type=Path, metavar="RUN", nargs="?", help="the run's folder")

@@ -468,6 +468,24 @@ def test_a_run_that_was_begun_is_kept_when_it_cannot_go_on(tmp_path, text):
     assert sorted(folder.rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["evaluate.py", "RUN", "--splt", "test"], "--splt: there is no such option; did you mean --split? Valid: "),
+        (["predict.py", "RUN", "--tempreature=1"], "--tempreature: there is no such option; did you mean --temperature?"),
+        (["predict.py", "RUN", "--input", "a.csv"], "--input: there is no such option; Valid: --checkpoint, --trust, "),
+        (["predict.py", "RUN", "--seed", "x"], "argument --seed: x is not a whole number from 0 to 2^63 - 1 (`"),
+        (["predict.py"], "which run? give its folder"),
+        (["compare.py", "--out"], "argument --output: expected one argument (`python compare.py --help` tells more)"),
+        (["export.py", "RUN", "--format", "onx"], "argument --format: invalid choice: 'onx' (choose from "),
+    ],
+)  # fmt: skip
+def test_a_wrong_option_is_answered_in_one_line(finished, command, told):
+    result = door(*(str(finished) if part == "RUN" else part for part in command))
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert result.stderr.startswith(f"error: {told}")
+
+
 def test_a_run_goes_on_with_data_that_was_moved(tmp_path, text):
     folder = small_run(tmp_path, "data=text_files", f"data.path={text}")
     run(folder)

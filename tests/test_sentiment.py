@@ -206,7 +206,7 @@ def test_a_text_of_a_megabyte_is_answered(finished):
         (["--text", "x", "--output", "{folder}"], 1, "is a folder; name a file in it"),
         (["--text", "x", "--output", "o.xlsx"], 2, "a .csv or a .jsonl is written; for another name give --format"),
         (["--text", "x", "--explain", "--format", "csv"], 2, "--explain and --format: give one of them"),
-        (["--text", "x", "--colour"], 2, "unrecognized arguments: --colour"),
+        (["--text", "x", "--colour"], 2, "--colour: there is no such option; "),
     ],
 )
 def test_predict_answers_mistakes_in_one_line(finished, tmp_path, arguments, code, said):
