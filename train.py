@@ -2,6 +2,7 @@
 
 # ruff: noqa: E402
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def sweep(arguments: list[str]) -> None:
             with watched(folder, chosen):
                 launch()
         except (KeyboardInterrupt, Stopped):
-            raise Interrupted(interrupted(folder)) from None
+            raise Stopped(signal.SIGINT, interrupted(folder)) from None
         finally:
             discard_unbegun(folder)
             jobs = job_folders(folder) if folder.exists() else []
@@ -110,12 +111,6 @@ def sweep(arguments: list[str]) -> None:
                 f"{len(failed)} of {len(jobs)} jobs failed; the first, {failed[0]}: "
                 f"{(failed[0] / FAILURE).read_text().strip()}"
             )
-
-
-class Interrupted(UserError):
-    """Ctrl-C."""
-
-    exit_code = 130
 
 
 if __name__ == "__main__":

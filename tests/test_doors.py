@@ -128,6 +128,20 @@ def test_init_from_starts_from_anothers_weights(finished, tmp_path):
     assert ours["test/loss"] == pytest.approx(theirs["test/loss"], rel=1e-9)
 
 
+def test_scores_are_worked_out_in_the_precision_of_training(tmp_path, text):
+    folder = small_run(tmp_path, "data=text_files", f"data.path={text}", "trainer.precision=bf16-mixed")
+    run(folder)
+    trained = json.loads((folder / "summary.json").read_text())["metrics"]["test/loss"]
+    config = (folder / "config.yaml").read_text()
+    found = []
+    for precision in ("bf16-mixed", "32-true"):
+        (folder / "config.yaml").write_text(config.replace("precision: bf16-mixed", f"precision: {precision}"))
+        assert door("evaluate.py", str(folder)).returncode == 0
+        found.append(json.loads((folder / "evaluation/test.json").read_text())["metrics"]["loss"])
+    assert found[0] == pytest.approx(trained, rel=1e-7)
+    assert found[1] != pytest.approx(trained, rel=1e-6)
+
+
 def test_weights_of_another_model_are_told_by_its_settings(finished, tmp_path):
     composed(*SMALL, "model=gru", "model.hidden_size=9", f"init_from={finished}", folder=tmp_path / "run")
     with pytest.raises(UsageError) as caught:

@@ -9,6 +9,7 @@ import torch
 from conftest import SHARED, composed
 
 from unroll.building import build_data, check
+from unroll.data.grid_series import GridSeries
 from unroll.data.series_lanes import SeriesLanes
 from unroll.data.series_spec import Layout
 from unroll.data.time_grid import (
@@ -20,6 +21,7 @@ from unroll.data.time_grid import (
     season_length,
     zone_of,
 )
+from unroll.data.windows import window_starts
 from unroll.errors import UsageError, UserError
 
 ETT = SHARED / "ett"
@@ -61,6 +63,24 @@ def test_windows_are_the_series(tmp_path):
             expected = torch.from_numpy(scaled[first + index : first + index + 10]).float()
             torch.testing.assert_close(targets[:, index, 0], expected)
     assert str(data.times(41, 1)[0]) == "2024-02-11 00:00:00"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_windows_without_a_value_in_either_part_are_left_out(seed):
+    rng = np.random.default_rng(seed)
+    values = rng.normal(size=(30, 3))
+    values[rng.random((30, 3)) < 0.75] = np.nan
+    borders = (14, 20, 30)
+    one = GridSeries("", pd.date_range("2024-01-01", periods=30), values, borders)
+    for split, (begin, end) in {"train": (0, 14), "validation": (14, 20), "test": (20, 30)}.items():
+        expected = {}
+        for first in range(30 - 5 + 1):  # 3 steps of context, 2 of future
+            future_lies_in_it = begin <= first + 3 and first + 5 <= end
+            parts = values[first : first + 3, :2], values[first + 3 : first + 5, :2]
+            if future_lies_in_it:
+                expected[first] = all(np.isfinite(part).any() for part in parts)
+        starts, usable = window_starts(one, split, 3, 2, 2)
+        assert dict(zip(starts.tolist(), usable.tolist(), strict=True)) == expected
 
 
 def test_training_goes_through_every_window_once_and_knows_no_later_values(tmp_path):

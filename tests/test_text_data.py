@@ -1,6 +1,8 @@
 """Text streams: vocabulary, encoding, splits, lanes and windows."""
 
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from unroll.building import build_data
 from unroll.data import token_store
 from unroll.data.encoding import Vocabulary, build_vocabulary
 from unroll.data.text_stream import TextLanes, TextStream
-from unroll.data.token_store import load_vocabulary
+from unroll.data.token_store import TokenStore, load_vocabulary
 from unroll.errors import UserError
 
 
@@ -122,6 +124,27 @@ def test_changed_text_is_encoded_anew_and_unchanged_text_is_not(tmp_path, capsys
     assert "encoding" not in capsys.readouterr().out
     path.write_text("abd" * 400)
     assert text_of(stream(*arguments), "train") == ("abd" * 400)[:1080]
+
+
+def test_of_several_that_want_the_same_text_one_encodes_it(tmp_path):
+    texts = {"train": "abcabc", "test": "axbyxc"}
+    fitted = []
+
+    def fit(chunks):
+        fitted.append(build_vocabulary(chunks, "characters"))
+        time.sleep(0.3)
+        return fitted[-1]
+
+    def opened(_):
+        return TokenStore.open(tmp_path, "text", lambda split: iter([texts[split]]), texts, fit, "characters")
+
+    with ThreadPoolExecutor(4) as pool:
+        stores = list(pool.map(opened, range(4)))
+    assert len(fitted) == 1
+    for store in stores:
+        assert store.unknown == {"train": 0, "test": 3}
+        assert store.vocabulary.decode(store.tokens("train")) == "abcabc"
+    assert [path.name for path in tmp_path.iterdir()] == [stores[0]._folder.name]  # nothing unfinished is left
 
 
 def test_a_killed_encoding_leaves_nothing_that_looks_whole(tmp_path, monkeypatch):

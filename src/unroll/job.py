@@ -53,12 +53,6 @@ from unroll.trust import check_trusted, packages_of_others
 _TOLD = 3  # settings in which two models differ
 
 
-class Interrupted(UserError):
-    """Ctrl-C."""
-
-    exit_code = 130
-
-
 def main() -> None:
     """Read the command line and run the job."""
     parser = argparse.ArgumentParser(prog="python -m unroll.job", description="Run, or go on with, a run's folder.")
@@ -158,7 +152,7 @@ def _run(config: dict[str, Any], folder: Path) -> None:
             raise UserError(f"{reason}: {goes_on}") from None
         raise
     except SystemExit:  # Lightning's answer to Ctrl-C
-        raise Interrupted(f"interrupted after step {trainer.global_step}; {goes_on}") from None
+        raise Stopped(signal.SIGINT, f"interrupted after step {trainer.global_step}; {goes_on}") from None
     finally:
         _close(trainer, finished)
 
