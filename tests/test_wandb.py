@@ -1,6 +1,7 @@
 """W&B offline: what a run keeps there, read back; and that it never waits."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -129,6 +130,18 @@ def test_a_project_is_read_from_wandb_as_the_runs_folders_are(folder, group, by_
     monkeypatch.setattr(Api, "runs", lambda self, path, filters, order: [foreign])
     with pytest.raises(UserError, match=r"none of the 1 runs there is one of Unroll"):
         wandb_project.fetch_project("team/project", tmp_path)
+
+
+def test_a_run_that_goes_on_is_the_same_run_there(folder, tmp_path):
+    again = tmp_path / "run"
+    shutil.copytree(folder, again)
+    result = door("train.py", f"resume={again}", "trainer.max_steps=12", "logger.mode=offline")
+    assert result.returncode == 0, result.stderr
+    kept = list((again / "wandb").glob("offline-run-*"))
+    assert len(kept) == 2
+    assert {path.name.rpartition("-")[2] for path in kept} == {
+        json.loads((folder / "wandb_run.json").read_text())["id"]
+    }
 
 
 def test_a_project_that_cannot_be_had_is_one_line(tmp_path):
