@@ -1,11 +1,18 @@
-"""Cross-entropy over a large vocabulary without its logits in memory."""
+"""Cross-entropy over a large vocabulary without its logits in memory; and the perplexity that it is told as."""
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
 _CHUNK = 2**21  # logits at a time
+
+
+def perplexity(loss: float) -> float:
+    """Of a mean cross-entropy in nats: of how many symbols, all as likely, one would have had to be guessed. What would leave
+    double precision stays below."""
+    return math.exp(min(loss, 700.0))
 
 
 def linear_cross_entropy(

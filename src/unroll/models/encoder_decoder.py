@@ -1,6 +1,5 @@
 """Sequence to sequence of another length: an encoder reads, a decoder writes, attention looks back."""
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Literal
@@ -15,6 +14,7 @@ from unroll.cross_entropy import linear_cross_entropy
 from unroll.dropout import Dropout
 from unroll.errors import UsageError
 from unroll.late_gradient import late
+from unroll.models.embedding import embedding
 from unroll.recurrent import Recurrent
 from unroll.schema import Probability
 from unroll.state import State, detach, flatten, map_state, unflatten
@@ -74,13 +74,13 @@ class EncoderDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.feeds = input_feeding and attention != "none"
-        self.target_embedding = _embedding(target_vocab_size, embedding_size)
+        self.target_embedding = embedding(target_vocab_size, embedding_size)
         if tie_embeddings == "all":
             if source_vocab_size != target_vocab_size:
                 raise UsageError("task.tie_embeddings=all needs one vocabulary for both sides: data.joint=true")
             self.source_embedding = self.target_embedding
         else:
-            self.source_embedding = _embedding(source_vocab_size, embedding_size)
+            self.source_embedding = embedding(source_vocab_size, embedding_size)
         fed = embedding_size if self.feeds else 0
         self.decoder = recurrent(input_size=embedding_size + fed, bidirectional=False)
         self.decoder.is_stepped = self.feeds
@@ -286,9 +286,3 @@ class Bridge(nn.Module):
             return joined
         parts = [torch.tanh(map(part)) for map, part in zip(self.maps, flatten(joined), strict=True)]
         return unflatten(parts, joined)
-
-
-def _embedding(vocab_size: int, size: int) -> nn.Embedding:
-    embedding = nn.Embedding(vocab_size, size)
-    nn.init.normal_(embedding.weight, std=1 / math.sqrt(size))
-    return embedding

@@ -1,6 +1,5 @@
 """Sequence to sequence, aligned: an output for every step."""
 
-import math
 from collections.abc import Callable
 from functools import partial
 
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from unroll.dropout import Dropout, Locked, dropout
 from unroll.errors import UsageError
+from unroll.models.embedding import embedding
 from unroll.recurrent import Recurrent
 from unroll.schema import Probability
 from unroll.state import State
@@ -54,10 +54,7 @@ class SeqToSeq(nn.Module):
         if embedding_size is None:
             self.embedding = None
         else:
-            self.embedding = nn.Embedding(vocab_size, embedding_size)
-            # Rows of length about 1, like a one-hot vector's, so that a tied output starts near a uniform answer.
-            nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(embedding_size))
-            self.embedding.weight.requires_grad_(not freeze_embedding)
+            self.embedding = embedding(vocab_size, embedding_size, freeze_embedding)
         self.recurrent = recurrent(input_size=embedding_size or vocab_size)
         self.output = nn.Linear(self.recurrent.output_size, vocab_size)
         if tie_weights:

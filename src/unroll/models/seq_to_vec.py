@@ -1,6 +1,5 @@
 """Sequence to vector: one answer for a whole sequence."""
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -11,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from unroll.cells.base import Masks
 from unroll.data.tokenizing import UNKNOWN
 from unroll.dropout import Dropout
+from unroll.models.embedding import embedding
 from unroll.models.pooling import Pooling, make_pool
 from unroll.recurrent import Recurrent
 from unroll.schema import Probability
@@ -60,9 +60,7 @@ class SeqToVec(nn.Module):
         horizon: int | None = None,
     ) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(vocab_size, embedding_size)
-        nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(embedding_size))
-        self.embedding.weight.requires_grad_(not freeze_embedding)
+        self.embedding = embedding(vocab_size, embedding_size, freeze_embedding)
         self.recurrent = recurrent(input_size=embedding_size)
         self.pool = make_pool(pooling, self.recurrent.output_size)
         self.output = nn.Linear(self.recurrent.output_size, outputs)

@@ -1,6 +1,5 @@
 """Sequence to sequence, aligned: scores of the tags of every word, read as a word and as its letters."""
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from unroll.data.tagged_batches import Spellings
 from unroll.data.tokenizing import UNKNOWN
 from unroll.dropout import Dropout, Locked
+from unroll.models.embedding import embedding
 from unroll.recurrent import Recurrent
 from unroll.schema import Probability
 from unroll.truncation import run_to_end
@@ -61,14 +61,11 @@ class Tagger(nn.Module):
         horizon: int | None = None,
     ) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(vocab_size, embedding_size)
-        nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(embedding_size))
-        self.embedding.weight.requires_grad_(not freeze_embedding)
+        self.embedding = embedding(vocab_size, embedding_size, freeze_embedding)
         self.letters: Recurrent | None = None
         width = embedding_size
         if character_hidden_size is not None:
-            self.character_embedding = nn.Embedding(character_count, character_embedding_size)
-            nn.init.normal_(self.character_embedding.weight, std=1 / math.sqrt(character_embedding_size))
+            self.character_embedding = embedding(character_count, character_embedding_size)
             self.letters = recurrent(
                 input_size=character_embedding_size,
                 hidden_size=character_hidden_size,

@@ -1,6 +1,5 @@
 """Vector to sequence: a text that a vector starts."""
 
-import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 
 from unroll.dropout import Dropout, Locked
 from unroll.errors import UsageError
+from unroll.models.embedding import embedding
 from unroll.recurrent import Recurrent
 from unroll.schema import Probability
 from unroll.state import State
@@ -55,8 +55,7 @@ class VecToSeq(nn.Module):
     ) -> None:
         super().__init__()
         self.start = nn.Linear(vector_size, embedding_size)
-        self.embedding = nn.Embedding(vocab_size, embedding_size)
-        nn.init.normal_(self.embedding.weight, std=1 / math.sqrt(embedding_size))
+        self.embedding = embedding(vocab_size, embedding_size)
         self.recurrent = recurrent(input_size=embedding_size)
         self.output = nn.Linear(self.recurrent.output_size, vocab_size)
         kind = Locked if self.recurrent.locked_dropout else Dropout

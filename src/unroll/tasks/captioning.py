@@ -1,7 +1,6 @@
 """Captioning: a picture, or a vector made of one, becomes a sentence."""
 
 import argparse
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, cast
@@ -14,6 +13,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from unroll.cross_entropy import perplexity
 from unroll.data.base import Data
 from unroll.data.captioned_images import CaptionBatch, CaptionedImages, CaptionSpec
 from unroll.data.parallel_batches import begun
@@ -161,7 +161,7 @@ class Captioning(Task):
         ]
 
     def metrics(self, loss: float) -> dict[str, float]:
-        return {"loss": loss, "perplexity": math.exp(min(loss, 700))}
+        return {"loss": loss, "perplexity": perplexity(loss)}
 
     @property
     def evaluation_metrics(self) -> list[str]:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from pydantic import PositiveInt
 from torch.optim import Optimizer
 
+from unroll.cross_entropy import perplexity
 from unroll.data.encoding import Vocabulary
 from unroll.data.text_stream import Window
 from unroll.errors import UsageError
@@ -72,4 +73,4 @@ class CharLM(LanguageModel):
         return Loss(total / count.clamp(min=1), count, carried)
 
     def metrics(self, loss: float) -> dict[str, float]:
-        return {"loss": loss, "bpc": loss / math.log(2), "perplexity": math.exp(min(loss, 700.0))}
+        return {"loss": loss, "bpc": loss / math.log(2), "perplexity": perplexity(loss)}

@@ -1,7 +1,6 @@
 """Language models: the next token, from all that came before."""
 
 import argparse
-import math
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any, cast
@@ -12,6 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from unroll.arguments import at_least_zero, positive, seed, share
+from unroll.cross_entropy import perplexity
 from unroll.data.base import Data
 from unroll.data.encoding import UNKNOWN_SYMBOL, Vocabulary
 from unroll.data.text_stream import TextStream, Window
@@ -80,7 +80,7 @@ class LanguageModel(Task):
         return [(self.vocabulary.decode([row[0]]), value) for row, value in zip(tokens.tolist(), best, strict=True)]
 
     def metrics(self, loss: float) -> dict[str, float]:
-        return {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
+        return {"loss": loss, "perplexity": perplexity(loss)}
 
     def tokens(self, batch: Window) -> int:
         return batch.targets.numel()

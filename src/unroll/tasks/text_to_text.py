@@ -1,7 +1,6 @@
 """A text becomes another one, of its own length: what translation and summarization share."""
 
 import argparse
-import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from lightning.pytorch.loggers import Logger
 from torch import Tensor
 from torch.optim import Optimizer
 
+from unroll.cross_entropy import perplexity
 from unroll.data.base import Data
 from unroll.data.buckets import Buckets
 from unroll.data.parallel_batches import PairBatch, begun
@@ -199,7 +199,7 @@ class TextToText(Task):
         ]
 
     def metrics(self, loss: float) -> dict[str, float]:
-        return {"loss": loss, "perplexity": math.exp(min(loss, 700))}
+        return {"loss": loss, "perplexity": perplexity(loss)}
 
     @property
     def evaluation_metrics(self) -> list[str]:
