@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import glob
 import io
 import itertools
 import json
@@ -48,8 +49,8 @@ def read_rows(path: Path, columns: Mapping[str, str], encoding: str) -> Iterator
     Raises:
         UserError: no such file, an empty one, another encoding, no such column, a row that is broken.
     """
+    check_file(path)
     if path.suffix == ".parquet":
-        check_file(path)
         yield from _read_parquet(path, columns)
         return
     if path.suffix not in _TABLES:
@@ -109,7 +110,8 @@ def check_file(path: Path) -> None:
         UserError: it is not.
     """
     if not path.exists():
-        raise UserError(f"{path}: there is no such file (seen from {Path.cwd()})")
+        hint = "; one file is read here, no pattern" if glob.has_magic(str(path)) else ""
+        raise UserError(f"{path}: there is no such file (seen from {Path.cwd()}){hint}")
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name a file in it")
     if path.is_file() and path.stat().st_size == 0:  # a pipe has no size
