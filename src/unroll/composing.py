@@ -305,12 +305,14 @@ def prepare_resume(arguments: list[str]) -> Path | None:
             config["trainer"][name] = container[name]
     if any(key.split(".")[0] == "logger" for key in changed):
         config["logger"] = OmegaConf.to_container(composed.logger, resolve=True) or {}
-    config["data"].update({key.removeprefix("data."): place for key, place in moved.items()})
-    schema.check({"trainer": config["trainer"], "logger": config["logger"], "data": config["data"]})
-    if moved and (folder / FINGERPRINT).exists():
-        from unroll.building import build_data
+    schema.check({"trainer": config["trainer"], "logger": config["logger"]})
+    if moved:
+        config["data"].update({key.removeprefix("data."): place for key, place in moved.items()})
+        schema.check({"data": config["data"]})
+        if (folder / FINGERPRINT).exists():
+            from unroll.building import build_data
 
-        build_data(config).check_unchanged(folder)  # before the old place is forgotten
+            build_data(config).check_unchanged(folder)  # before the old place is forgotten
     if later_process():
         await_config(folder, config)
     else:
