@@ -28,7 +28,9 @@ from one_core import hold_to_one_core
 ROOT = Path(__file__).parents[1]
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("file", type=Path)
-parser.add_argument("--peers-python", required=True, help="one with gluonts[torch] 0.17.0 and neuralforecast 3.3.0")
+parser.add_argument(
+    "--peers-python", required=True, help="one with gluonts[torch] 0.17.0, neuralforecast 3.3.0 and this torch"
+)
 parser.add_argument("--repeats", type=int, default=3)
 parser.add_argument("--steps", type=int, default=40, help="of training that are timed, in tens")
 parser.add_argument("--trained", type=int, default=400, help="steps of training before the quality is looked at")

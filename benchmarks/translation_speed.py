@@ -25,7 +25,9 @@ ROOT = Path(__file__).parents[1]
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("folder", type=Path)
 parser.add_argument(
-    "--joeynmt-python", required=True, help="the python of an environment with joeynmt 2.3.0 and importlib_metadata"
+    "--joeynmt-python",
+    required=True,
+    help="the python of an environment with joeynmt 2.3.0, importlib_metadata and this torch",
 )
 parser.add_argument("--repeats", type=int, default=3)
 parser.add_argument("--seconds", type=int, default=150, help="of training, a side and repeat")
