@@ -1,5 +1,6 @@
 """Series: their grids, splits, windows and scales, and what is said of those that are not in order."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -199,10 +200,18 @@ def test_times_of_digits_alone_are_months_or_counted_since_1970(unit):
     written = times.strftime("%Y%m") if unit == "month" else (times.as_unit(unit).asi8).astype(str)
     assert day_stands_first(written.tolist()) is None
     assert parse_times(written.tolist(), str).tolist() == times.tolist()
-    assert parse_times([int(each) for each in written], str).tolist() == times.tolist()
+    for kind in (int, float):
+        assert parse_times([kind(each) for each in written], str).tolist() == times.tolist()
     assert zone_of(written[-1]) is None
     with pytest.raises(UserError, match="98: '202613' is no time" if unit == "month" else "98: the time is missing"):
         parse_times([*written[:98], "202613" if unit == "month" else ""], str)
+
+
+def test_a_number_that_is_no_time_is_not_taken_for_nanoseconds():
+    assert parse_times([2024, 2025.0], str).tolist() == [pd.Timestamp("2024"), pd.Timestamp("2025")]
+    for written in (45_000.5, 1.5, math.nan, 123_456_789_012):
+        with pytest.raises(UserError, match="is no time"):
+            parse_times([written], str)
 
 
 def test_months_stamped_within_are_told_so():

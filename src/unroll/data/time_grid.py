@@ -170,9 +170,8 @@ def day_stands_first(written: list[object], in_training: bool | None = None) -> 
 
 
 def _read_as(written: list[object], day_first: bool | None) -> "pd.Series[pd.Timestamp]":
-    # A bare number is a year; pandas would take it for nanoseconds.
-    values = pd.Series([str(value) if isinstance(value, int) else value for value in written], dtype=object)
-    digits = _digits(written)
+    values = pd.Series([_text_of(value) for value in written], dtype=object)
+    digits = _digits(values.tolist())
     if digits == _MONTH:
         months = values.where(values.astype(str).str[:4].between("1678", "2261"))
         return pd.to_datetime(months, errors="coerce", utc=True, format="%Y%m")
@@ -185,9 +184,16 @@ def _read_as(written: list[object], day_first: bool | None) -> "pd.Series[pd.Tim
         return pd.to_datetime(values, errors="coerce", utc=True, dayfirst=day_first)
 
 
-def _digits(written: list[object]) -> int | None:
+def _text_of(value: object) -> object:
+    """Numbers as they are written: pandas would take 2024 for nanoseconds. Where a column has a gap they are 2024.0."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, int | float) else value
+
+
+def _digits(values: list[object]) -> int | None:
     """How many digits all times have that are there; None where one is anything but digits."""
-    found = {str(value) for value in written if value is not None and value != ""}
+    found = {str(value) for value in values if value is not None and value != ""}
     lengths = {len(value) if value.isdecimal() and value.isascii() else None for value in found}
     return lengths.pop() if len(lengths) == 1 else None
 
