@@ -16,7 +16,7 @@ def inputs():
     return x, weight, bias, torch.randint(11, (23,))
 
 
-@pytest.mark.parametrize("chunk", [1, 11 * 7, 10_000])  # a row, some rows, all of them
+@pytest.mark.parametrize("chunk", [1, 11 * 7, 10_000])  # as many rows as features, some more, all of them
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_loss_and_gradients_are_torchs(monkeypatch, inputs, smoothing, chunk):
     monkeypatch.setattr(unroll.cross_entropy, "_CHUNK", chunk)
