@@ -39,7 +39,8 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 def test_a_larger_budget_goes_on_as_if_it_had_been_so_from_the_start(tmp_path, text):
-    overrides = [*RUN, "schedule=constant", f"data.path={text}", f"data.cache_dir={tmp_path}/cache"]
+    logged = ["trainer.gradient_clip_val=0.21", "trainer.log_every_n_steps=10"]
+    overrides = [*RUN, *logged, "schedule=constant", f"data.path={text}", f"data.cache_dir={tmp_path}/cache"]
     composed(*overrides, "trainer.max_steps=60", folder=tmp_path / "whole")
     composed(*overrides, "trainer.max_steps=33", folder=tmp_path / "two")
     run(tmp_path / "whole")
@@ -49,6 +50,8 @@ def test_a_larger_budget_goes_on_as_if_it_had_been_so_from_the_start(tmp_path, t
     ours, theirs = (read_checkpoint(tmp_path / name / "checkpoints/last.ckpt") for name in ("two", "whole"))
     for name, weight in theirs["state_dict"].items():
         assert torch.equal(ours["state_dict"][name], weight), name
+    ours, theirs = ([row for row in rows(tmp_path / name) if row["learning_rate"]] for name in ("two", "whole"))
+    assert ours == theirs, "of the steps 31 to 40 a part was seen before the end"
 
 
 @pytest.mark.parametrize("schedule", ["one_cycle", "plateau"])
