@@ -77,8 +77,8 @@ def main() -> None:
         sweep(arguments)
         return
     with explained():
-        folder = prepare_resume(arguments)
         check_overrides(arguments)
+        folder = prepare_resume(arguments)
     if folder is not None:
         become_job(folder, named_packages(arguments))
     with explained():

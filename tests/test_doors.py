@@ -508,9 +508,17 @@ def test_a_run_goes_on_with_data_that_was_moved(tmp_path, text):
     other.write_text(text.read_text()[::-1])
     text.rename(moved)
     config = (folder / "config.yaml").read_text()
-    for place, told in (("nowhere.txt", "there is no such file"), (other, "the data has changed since")):
-        result = door("train.py", f"resume={folder}", f"data.path={place}", "trainer.max_steps=9")
-        assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    for setting, told, code in (
+        ("data.path=nowhere.txt", "there is no such file", 1),
+        (f"data.path={other}", "the data has changed since", 1),
+        ("data.path=${oc.env:PWD}/text.txt", "one place is asked for", 2),
+        ("data.path=a.txt,b.txt", "one place is asked for", 2),
+        ("data.path=glob(*)", "one place is asked for", 2),
+        ("data.unit=bytes", "lies now (data.path, data.validation_path, data.test_path)", 2),
+        ("~data.path", "only a callback can be taken away", 2),
+    ):
+        result = door("train.py", f"resume={folder}", setting, "trainer.max_steps=9")
+        assert (result.returncode, result.stderr.count("\n")) == (code, 1)
         assert told in result.stderr
         assert (folder / "config.yaml").read_text() == config
     result = door("evaluate.py", str(folder))

@@ -280,16 +280,21 @@ def prepare_resume(arguments: list[str]) -> Path | None:
     if any(argument.startswith(("--config-dir", "-cd")) for argument in others):
         raise UsageError("resume= goes on by the run's own config: leave out --config-dir")
     overrides = OverridesParser.create().parse_overrides(others)
-    moved = {one.key_or_group: one.value() for one in overrides if _tells_where_data_lies(one.key_or_group, config)}
+    places = [f"data.{name}" for name in config["data"] if name in ("path", "folder") or name.endswith("_path")]
+    moved = {one.key_or_group: one.value() for one in overrides if one.key_or_group in places}
+    for one in overrides:
+        if one.key_or_group in moved and (one.is_sweep_override() or "${" in str(one.value())):
+            raise UsageError(f"{one.input_line}: one place is asked for, written out; a name with commas is quoted")
     others = [other for one, other in zip(overrides, others, strict=True) if one.key_or_group not in moved]
     changed = [one.key_or_group for one in overrides if one.key_or_group not in moved]
     allowed = {"logger", "trainer", *(f"trainer.{key}" for key in _DEVICE_KEYS + BUDGET_KEYS)}
     for key in changed:
         if key not in allowed and not key.startswith("logger."):
+            lies = f", and where its data lies now ({', '.join(places)})" if places else ""
             raise UsageError(
                 f"resume: {key} belongs to the run and cannot be changed; what can: budget (trainer.max_steps, "
-                "max_epochs, max_time), devices (trainer, trainer.devices, ...), logger, and where its data lies now "
-                f"(data.path). A new run from its weights: init_from={folder}"
+                f"max_epochs, max_time), devices (trainer, trainer.devices, ...), logger{lies}. "
+                f"A new run from its weights: init_from={folder}"
             )
     logger = config["choices"].get("logger")
     if logger not in groups()["logger"]:  # a path would be read as a config, and resolved
@@ -306,23 +311,17 @@ def prepare_resume(arguments: list[str]) -> Path | None:
     if any(key.split(".")[0] == "logger" for key in changed):
         config["logger"] = OmegaConf.to_container(composed.logger, resolve=True) or {}
     schema.check({"trainer": config["trainer"], "logger": config["logger"]})
-    if moved:
-        config["data"].update({key.removeprefix("data."): place for key, place in moved.items()})
-        schema.check({"data": config["data"]})
-        if (folder / FINGERPRINT).exists():
-            from unroll.building import build_data
+    config["data"].update({key.removeprefix("data."): place for key, place in moved.items()})
+    if moved and (folder / FINGERPRINT).exists() and not later_process():
+        from unroll.building import build_data, check
 
-            build_data(config).check_unchanged(folder)  # before the old place is forgotten
+        check(config)
+        build_data(config).check_unchanged(folder)  # as its job does, but before the old place is forgotten
     if later_process():
         await_config(folder, config)
     else:
         _write(config, folder)
     return folder
-
-
-def _tells_where_data_lies(key: str, config: dict[str, Any]) -> bool:
-    group, _, name = key.partition(".")
-    return group == "data" and name in config["data"] and (name in ("path", "folder") or name.endswith("_path"))
 
 
 def _write(config: dict[str, Any], folder: Path) -> None:
