@@ -203,13 +203,40 @@ def test_times_of_digits_alone_are_months_or_counted_since_1970(unit):
     for kind in (int, float):
         assert parse_times([kind(each) for each in written], str).tolist() == times.tolist()
     assert zone_of(written[-1]) is None
-    with pytest.raises(UserError, match="98: '202613' is no time" if unit == "month" else "98: the time is missing"):
-        parse_times([*written[:98], "202613" if unit == "month" else ""], str)
+    for odd, told in (
+        ("", "the time is missing"),
+        (math.nan, "the time is missing"),
+        ("2026-13", "'2026-13' is no time"),
+    ):
+        with pytest.raises(UserError, match=f"50: {told}"):
+            parse_times([*written[:50], odd, *written[51:]], str)
+    if unit == "month":
+        with pytest.raises(UserError, match="50: '202613' is no time"):
+            parse_times([*written[:50], "202613", *written[51:]], str)
+
+
+@pytest.mark.parametrize(("form", "step"), [("%Y%m%d%H", "h"), ("%Y%m%d%H%M", "15min"), ("%Y%m%d%H%M%S", "10s")])
+def test_times_of_digits_alone_may_go_down_to_the_hour_and_further(form, step):
+    times = pd.date_range("2020-01-31", periods=99, freq=step)
+    written = times.strftime(form).tolist()
+    assert day_stands_first(written) is None
+    assert parse_times(written, str).tolist() == times.tolist()
+    assert parse_times([int(each) for each in written], str).tolist() == times.tolist()
+    written[50] = f"{written[50][:6]}99{written[50][8:]}"
+    with pytest.raises(UserError, match=f"50: '{written[50]}' is no time"):
+        parse_times(written, str)
+
+
+def test_seconds_since_1970_go_on_where_they_get_another_digit():
+    times = pd.date_range("2001-09-09 01:00", periods=100, freq="min")
+    written = [str(each) for each in times.as_unit("s").asi8]
+    assert {len(each) for each in written} == {9, 10}
+    assert parse_times(written, str).tolist() == times.tolist()
 
 
 def test_a_number_that_is_no_time_is_not_taken_for_nanoseconds():
     assert parse_times([2024, 2025.0], str).tolist() == [pd.Timestamp("2024"), pd.Timestamp("2025")]
-    for written in (45_000.5, 1.5, math.nan, 123_456_789_012):
+    for written in (45_000.5, 1.5, 123_456_789_012):
         with pytest.raises(UserError, match="is no time"):
             parse_times([written], str)
 
@@ -218,6 +245,9 @@ def test_months_stamped_within_are_told_so():
     times = pd.date_range("2005-01-01", periods=30, freq="MS") + pd.Timedelta(days=14)
     with pytest.raises(UserError, match="first or their last day, not by day 15"):
         place_on_grid(times, infer_frequency(times), str)
+    quarters = pd.date_range("2005-06-01", periods=30, freq="QS-JUN")
+    with pytest.raises(UserError, match="are frequencies mixed"):
+        place_on_grid(quarters, "QS-JAN", str)
 
 
 def test_where_both_readings_are_as_regular_what_training_read_is_meant():

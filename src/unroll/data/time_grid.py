@@ -14,8 +14,9 @@ _DAY = pd.Timedelta(days=1)
 _WEEK = pd.Timedelta(days=7)
 _FOUR_WEEKS = 4 * _WEEK
 _YEAR = pd.Timedelta(days=365.25)
-_MONTH = 6
-_UNITS = {10: "s", 13: "ms", 16: "us", 19: "ns"}  # of numbers with so many digits since 1970, for 2001 to 2286
+# What times of so many digits are: places of the calendar, or counted since 1970 (for 2001 to 2286; 9 for 1973 to 2001).
+_FORMATS = {6: "%Y%m", 10: "%Y%m%d%H", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+_UNITS = {9: "s", 10: "s", 13: "ms", 16: "us", 19: "ns"}
 
 
 def infer_frequency(times: pd.DatetimeIndex) -> str | None:
@@ -75,7 +76,8 @@ def place_on_grid(times: pd.DatetimeIndex, frequency: str, place: Callable[[int]
     beside = np.flatnonzero(steps < 0)
     if len(beside):
         hint = "are frequencies mixed? Set data.frequency, or repair the row"
-        if step_length(frequency) >= _FOUR_WEEKS and (times.day == times[0].day).all():
+        within = not (times.is_month_start | times.is_month_end).any()
+        if step_length(frequency) >= _FOUR_WEEKS and within and (times.day == times[0].day).all():
             hint = f"months are told by their first or their last day, not by day {times[0].day}"
         raise UserError(
             f"{place(int(beside[0]))}: {times[beside[0]]} is no step of the frequency {frequency} from {times[0]}: {hint}"
@@ -171,12 +173,9 @@ def day_stands_first(written: list[object], in_training: bool | None = None) -> 
 
 def _read_as(written: list[object], day_first: bool | None) -> "pd.Series[pd.Timestamp]":
     values = pd.Series([_text_of(value) for value in written], dtype=object)
-    digits = _digits(values.tolist())
-    if digits == _MONTH:
-        months = values.where(values.astype(str).str[:4].between("1678", "2261"))
-        return pd.to_datetime(months, errors="coerce", utc=True, format="%Y%m")
-    if digits in _UNITS:
-        return pd.to_datetime(pd.to_numeric(values, errors="coerce"), unit=_UNITS[digits], errors="coerce", utc=True)
+    counted = _of_digits(values)
+    if counted is not None:
+        return counted
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of formats that differ between rows
         if day_first is None:
@@ -188,14 +187,26 @@ def _text_of(value: object) -> object:
     """Numbers as they are written: pandas would take 2024 for nanoseconds. Where a column has a gap they are 2024.0."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return str(value) if isinstance(value, int | float) else value
+    return str(value) if isinstance(value, int | float) and value == value else value
 
 
-def _digits(values: list[object]) -> int | None:
-    """How many digits all times have that are there; None where one is anything but digits."""
-    found = {str(value) for value in values if value is not None and value != ""}
-    lengths = {len(value) if value.isdecimal() and value.isascii() else None for value in found}
-    return lengths.pop() if len(lengths) == 1 else None
+def _of_digits(values: "pd.Series[str]") -> "pd.Series[pd.Timestamp] | None":
+    """Times of which most are so many digits and nothing else; None where pandas reads them as they are."""
+    text = values.astype(str)
+    there = values.notna() & (text != "")
+    lengths = text.str.len().where(text.str.fullmatch("[0-9]+"), 0)
+    digits = lengths[there].mode().iloc[0] if there.any() else 0
+    if digits in _FORMATS:
+        alike = text.where((lengths == digits) & text.str[:4].between("1678", "2261"))
+        times = pd.to_datetime(alike, errors="coerce", utc=True, format=_FORMATS[digits])
+        # Of seconds, one in a hundred looks like an hour of some day.
+        if digits not in _UNITS or 2 * times.notna().sum() > there.sum():
+            return times
+    if digits in _UNITS:
+        unit = _UNITS[digits]
+        numbers = pd.to_numeric(text.where(lengths.map(_UNITS) == unit), errors="coerce")
+        return pd.to_datetime(numbers, unit=unit, errors="coerce", utc=True)
+    return None
 
 
 def _regularity(times: "pd.Series[pd.Timestamp]") -> tuple[int, float]:
@@ -218,8 +229,8 @@ def parse_times(written: list[object], place: Callable[[int], str], day_first: b
     """Times as they stand in a file. With time zones they become UTC.
 
     Args:
-        written: strings as ISO 8601 and its kin, months as 202401, numbers of seconds or parts of them since 1970, or
-            datetimes.
+        written: strings as ISO 8601 and its kin, digits as 202401 and 2024013112, numbers of seconds or parts of them since
+            1970, or datetimes.
         place: tells where each stands, for messages.
         day_first: what `day_stands_first` answers.
 
@@ -233,7 +244,7 @@ def parse_times(written: list[object], place: Callable[[int], str], day_first: b
     unread = np.flatnonzero(parsed.isna())
     if len(unread):
         value = written[unread[0]]
-        if value is None or value == "":
+        if value is None or value == "" or value != value:
             raise UserError(f"{place(int(unread[0]))}: the time is missing: fill it in, or take the row out")
         raise UserError(f"{place(int(unread[0]))}: {value!r} is no time; write it as 2026-01-31 or 2026-01-31 12:00:00")
     return pd.DatetimeIndex(parsed.dt.tz_localize(None)).as_unit("s")
