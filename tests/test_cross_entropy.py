@@ -16,10 +16,12 @@ def inputs():
     return x, weight, bias, torch.randint(11, (23,))
 
 
-@pytest.mark.parametrize("chunk", [1, 11 * 7, 10_000])  # as many rows as features, some more, all of them
+@pytest.mark.parametrize(("least", "most"), [(1, 11), (1, 10_000), (11 * 7, 10_000), (10_000, 10_000)])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_loss_and_gradients_are_torchs(monkeypatch, inputs, smoothing, chunk):
-    monkeypatch.setattr(unroll.cross_entropy, "_CHUNK", chunk)
+def test_loss_and_gradients_are_torchs(monkeypatch, inputs, smoothing, least, most):
+    """A row at a time, as many as there are features, some more, all of them."""
+    monkeypatch.setattr(unroll.cross_entropy, "_LEAST", least)
+    monkeypatch.setattr(unroll.cross_entropy, "_MOST", most)
     x, weight, bias, target = inputs
     theirs = F.cross_entropy(F.linear(x, weight, bias), target, label_smoothing=smoothing)
     ours = linear_cross_entropy(x, weight, bias, target, smoothing)
