@@ -114,12 +114,14 @@ def test_vectors_in_place_of_pictures(tmp_path):
     lines = "".join(f"{row},a caption of {row}\n" for row in reversed(range(8)))
     path = tmp_path / "captions.csv"
     path.write_text("image,caption\n" + lines)
-    data = files(path, f"data.features={tmp_path / 'features.npy'}")
+    data = files(path, f"data.features_path={tmp_path / 'features.npy'}")
     data.prepare_data()
     assert data.spec.shape == (3,)
     assert [data.pictures("train")[row].tolist() for row in range(2)] == [[21, 22, 23], [18, 19, 20]]
     path.write_text("image,caption\n" + lines + "8,one more\n")
-    assert "captions.csv, line 10, column image: " in refused(files(path, f"data.features={tmp_path / 'features.npy'}"))
+    assert "captions.csv, line 10, column image: " in refused(
+        files(path, f"data.features_path={tmp_path / 'features.npy'}")
+    )
     for array, said in (
         (np.zeros((8, 0)), "has no numbers: its shape is (8, 0)"),
         (np.zeros(8), "is no table of numbers"),
@@ -127,17 +129,17 @@ def test_vectors_in_place_of_pictures(tmp_path):
         (np.array([["a"]]), "is no table of numbers"),
     ):
         np.save(tmp_path / "bad.npy", array)
-        assert said in refused(files(path, f"data.features={tmp_path / 'bad.npy'}"))
+        assert said in refused(files(path, f"data.features_path={tmp_path / 'bad.npy'}"))
     for value in (np.nan, 1e300):
         np.save(tmp_path / "nan.npy", np.full((9, 3), value))
-        said = refused(files(path, f"data.features={tmp_path / 'nan.npy'}"))
+        said = refused(files(path, f"data.features_path={tmp_path / 'nan.npy'}"))
         assert "nan.npy: row 7 (from 0) is not finite in float32" in said
     rows = tmp_path / "rows.jsonl"
     for number in ("3.7", "true", '"1_0"', "Infinity", "null"):
         rows.write_text(f'{{"image": {number}, "caption": "a"}}\n')
-        assert "is no row number of" in refused(files(rows, f"data.features={tmp_path / 'features.npy'}"))
+        assert "is no row number of" in refused(files(rows, f"data.features_path={tmp_path / 'features.npy'}"))
     (tmp_path / "pickled.npy").write_bytes(b"\x80\x04.")
-    assert "is no .npy file of numbers" in refused(files(path, f"data.features={tmp_path / 'pickled.npy'}"))
+    assert "is no .npy file of numbers" in refused(files(path, f"data.features_path={tmp_path / 'pickled.npy'}"))
 
 
 def test_what_is_refused(tmp_path):

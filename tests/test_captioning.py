@@ -226,7 +226,7 @@ def test_vectors_of_another_width_are_refused(tmp_path):
     path = tmp_path / "captions.csv"
     path.write_text("image,caption\n" + "".join(f"{row},number {row}\n" for row in range(8)))
     folder = tmp_path / "run"
-    own = ["data=captioned_files", f"data.path={path}", f"data.features={tmp_path / 'features.npy'}"]
+    own = ["data=captioned_files", f"data.path={path}", f"data.features_path={tmp_path / 'features.npy'}"]
     composed(
         *SMALL, *own, "data.validation_fraction=0.25", "data.test_fraction=0", "trainer.max_epochs=2", folder=folder
     )

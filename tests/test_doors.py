@@ -514,7 +514,7 @@ def test_a_run_goes_on_with_data_that_was_moved(tmp_path, text):
         ("data.path=${oc.env:PWD}/text.txt", "one place is asked for", 2),
         ("data.path=a.txt,b.txt", "one place is asked for", 2),
         ("data.path=glob(*)", "one place is asked for", 2),
-        ("data.unit=bytes", "lies now (data.path, data.validation_path, data.test_path)", 2),
+        ("data.unit=bytes", "lies now (data.cache_dir, data.path, data.validation_path, data.test_path)", 2),
         ("~data.path", "only a callback can be taken away", 2),
     ):
         result = door("train.py", f"resume={folder}", setting, "trainer.max_steps=9")

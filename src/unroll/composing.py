@@ -280,7 +280,9 @@ def prepare_resume(arguments: list[str]) -> Path | None:
     if any(argument.startswith(("--config-dir", "-cd")) for argument in others):
         raise UsageError("resume= goes on by the run's own config: leave out --config-dir")
     overrides = OverridesParser.create().parse_overrides(others)
-    places = [f"data.{name}" for name in config["data"] if name in ("path", "folder") or name.endswith("_path")]
+    places = [
+        f"data.{name}" for name in config["data"] if name in ("path", "folder", "cache_dir") or name.endswith("_path")
+    ]
     moved = {one.key_or_group: one.value() for one in overrides if one.key_or_group in places}
     for one in overrides:
         if one.key_or_group in moved and (one.is_sweep_override() or "${" in str(one.value())):

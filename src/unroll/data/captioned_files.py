@@ -20,9 +20,10 @@ class CaptionedFiles(CaptionedImages):
     Args:
         path: the table: all there is, or the training split.
         validation_path, test_path: tables for these splits; without one a share of the training pictures is drawn.
-        image: the column of the pictures' files, relative to the table; with `features` of row numbers, from 0.
+        image: the column of the pictures' files, relative to the table; with `features_path` of row numbers, from 0.
         caption: the column of the captions.
-        features: a `.npy` of vectors that were made of the pictures elsewhere, (pictures, width); None: pictures are read.
+        features_path: a `.npy` of vectors that were made of the pictures elsewhere, (pictures, width); None: pictures are
+            read.
         image_size: pixels a side to which pictures are brought.
         encoding: of text files.
         **captioned: see `CaptionedImages`.
@@ -35,7 +36,7 @@ class CaptionedFiles(CaptionedImages):
         test_path: str | None,
         image: str,
         caption: str,
-        features: str | None,
+        features_path: str | None,
         image_size: PositiveInt,
         encoding: str,
         **captioned: Any,
@@ -45,7 +46,7 @@ class CaptionedFiles(CaptionedImages):
         self.paths = {split: Path(name) for split, name in given.items() if name is not None}
         self.image = image
         self.caption = caption
-        self.features = None if features is None else Path(features)
+        self.features = None if features_path is None else Path(features_path)
         self.image_size = image_size
         self.encoding = encoding
         self._vectors: np.ndarray | None = None

@@ -196,8 +196,9 @@ class CaptionedImages(RowData[Pictures]):
 
     @cached_property
     def fingerprint(self) -> str:
-        digest = hashlib.sha256(super().fingerprint.encode())
-        for split in self.splits:
+        digest = hashlib.sha256()
+        for split, rows in self.rows.items():  # what pictures are called is where they lie
+            digest.update("\0".join(["", split, *rows.wanted, ""]).encode())
             digest.update(self.pictures(split).tobytes())
         return digest.hexdigest()
 

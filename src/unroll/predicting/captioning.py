@@ -24,7 +24,7 @@ def add_describing_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--features",
         type=Path,
-        help="for a run that was trained with data.features: a .npy of vectors, a row a picture",
+        help="for a run that was trained with data.features_path: a .npy of vectors, a row a picture",
     )
     parser.add_argument("--beam", type=up_to(100), help="hypotheses a picture (default: the run's task.beam_size)")
     parser.add_argument("--output", type=Path, help="file to write (default: standard output)")
