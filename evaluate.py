@@ -28,7 +28,11 @@ def main() -> None:
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     parser.add_argument(
-        "settings", metavar="task.KEY=VALUE", nargs="*", help="settings of the task, other ones than in training"
+        "settings",
+        metavar="task.KEY=VALUE",
+        nargs="*",
+        default=[],
+        help="settings of the task, other ones than in training",
     )
     parser.add_argument(
         "--split", default="test", help="train, validation, test, or several joined by + (default: test)"

@@ -492,6 +492,8 @@ def test_a_run_that_was_begun_is_kept_when_it_cannot_go_on(tmp_path, text):
         (["predict.py"], "which run? give its folder"),
         (["compare.py", "--out"], "argument --output: expected one argument (`python compare.py --help` tells more)"),
         (["export.py", "RUN", "--format", "onx"], "argument --format: invalid choice: 'onx' (choose from "),
+        (["evaluate.py", "RUN", "--helpp"], "--helpp: there is no such option; did you mean --help?"),
+        (["evaluate.py", "--split", "test"], "the following arguments are required: RUN ("),
     ],
 )  # fmt: skip
 def test_a_wrong_option_is_answered_in_one_line(finished, command, told):
@@ -514,7 +516,7 @@ def test_a_run_goes_on_with_data_that_was_moved(tmp_path, text):
         ("data.path=${oc.env:PWD}/text.txt", "one place is asked for", 2),
         ("data.path=a.txt,b.txt", "one place is asked for", 2),
         ("data.path=glob(*)", "one place is asked for", 2),
-        ("data.unit=bytes", "lies now (data.cache_dir, data.path, data.validation_path, data.test_path)", 2),
+        ("data.unit=bytes", "lies now (data.path, data.validation_path, data.test_path, data.cache_dir)", 2),
         ("~data.path", "only a callback can be taken away", 2),
     ):
         result = door("train.py", f"resume={folder}", setting, "trainer.max_steps=9")
@@ -566,6 +568,13 @@ def test_other_data_is_not_taken_for_part_of_the_runs(tmp_path, text):
     result = door("evaluate.py", str(folder), "--data-path", str(text))
     assert result.returncode == 1
     assert f"is in data.validation_path={text} too, which would stay as it was" in result.stderr
+    places = [f"data.{key}={text.with_name('moved.txt')}" for key in ("path", "validation_path", "test_path")]
+    text.rename(text.with_name("moved.txt"))
+    result = door("evaluate.py", str(folder))
+    command = f"python train.py resume={folder} data.path=PLACE data.validation_path=PLACE data.test_path=PLACE"
+    assert result.stderr.endswith(f"; where the data has been moved: {command}\n")
+    assert door("train.py", f"resume={folder}", *places).returncode == 0
+    assert door("evaluate.py", str(folder)).returncode == 0
 
 
 def test_insights_have_no_choice_of_device(finished):

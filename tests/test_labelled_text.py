@@ -267,7 +267,6 @@ def test_broken_json_lines_and_parquet(tmp_path):
     assert "there is no such file" in refused(files(tmp_path / "gone.csv"))
     (tmp_path / "t.csv").write_text("text,label\na,b\n")
     assert "Python knows no text encoding" in refused(files(tmp_path / "t.csv", "data.encoding=hex"))
-    (tmp_path / "t.xlsx").write_text("x")
     (tmp_path / "t.xlsx").write_bytes(b"PK")
     assert "what kind of file is it?" in refused(files(tmp_path / "t.xlsx"))
     assert "is a folder; name a file in it" in refused(files(tmp_path))

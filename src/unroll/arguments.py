@@ -28,7 +28,7 @@ class OptionParser(argparse.ArgumentParser):
         unknown = re.match("unrecognized arguments: (-[^ =]*)", message)
         if unknown is None:
             raise UsageError(f"{message} (`python {self.prog} --help` tells more)")
-        valid = list(dict.fromkeys(re.findall(r"(?<=\[)--[\w-]+", self.format_usage())))
+        valid = [name for name in self._option_string_actions if name.startswith("--")]
         raise UsageError(f"{unknown[1]}: there is no such option; {did_you_mean(unknown[1], valid)}")
 
 

@@ -20,7 +20,7 @@ from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue, Omega
 from unroll import schema
 from unroll.errors import UsageError, UserError, did_you_mean
 from unroll.locking import is_locked, locked
-from unroll.runs import BUDGET_KEYS, CONFIG, FINGERPRINT, await_config, discard, later_process, read_config
+from unroll.runs import BUDGET_KEYS, CONFIG, FINGERPRINT, await_config, discard, later_process, places, read_config
 from unroll.writing import written_whole
 
 CONF = next(
@@ -280,10 +280,8 @@ def prepare_resume(arguments: list[str]) -> Path | None:
     if any(argument.startswith(("--config-dir", "-cd")) for argument in others):
         raise UsageError("resume= goes on by the run's own config: leave out --config-dir")
     overrides = OverridesParser.create().parse_overrides(others)
-    places = [
-        f"data.{name}" for name in config["data"] if name in ("path", "folder", "cache_dir") or name.endswith("_path")
-    ]
-    moved = {one.key_or_group: one.value() for one in overrides if one.key_or_group in places}
+    movable = [f"data.{key}" for key in (*places(config), "cache_dir") if key in config["data"]]
+    moved = {one.key_or_group: one.value() for one in overrides if one.key_or_group in movable}
     for one in overrides:
         if one.key_or_group in moved and (one.is_sweep_override() or "${" in str(one.value())):
             raise UsageError(f"{one.input_line}: one place is asked for, written out; a name with commas is quoted")
@@ -292,7 +290,7 @@ def prepare_resume(arguments: list[str]) -> Path | None:
     allowed = {"logger", "trainer", *(f"trainer.{key}" for key in _DEVICE_KEYS + BUDGET_KEYS)}
     for key in changed:
         if key not in allowed and not key.startswith("logger."):
-            lies = f", and where its data lies now ({', '.join(places)})" if places else ""
+            lies = f", and where its data lies now ({', '.join(movable)})" if movable else ""
             raise UsageError(
                 f"resume: {key} belongs to the run and cannot be changed; what can: budget (trainer.max_steps, "
                 f"max_epochs, max_time), devices (trainer, trainer.devices, ...), logger{lies}. "

@@ -22,7 +22,7 @@ from unroll.insight.units import look_at_units, saliency
 from unroll.insight.units_page import write_units_page
 from unroll.insight.units_pictures import STEPS, draw_saliency, draw_trajectories, units_table, write_units
 from unroll.machine import free_speed
-from unroll.runs import CONFIG, checkpoint_path, load, note_last, read_config
+from unroll.runs import checkpoint_path, load, note_last, places, read_config
 from unroll.summary import for_json, measured, score_tables, short_name
 from unroll.tasks.base import Task
 from unroll.writing import written_whole
@@ -173,15 +173,16 @@ def _loaded(
     folder: Path, checkpoint: str, data_path: str | None, trust: list[str], settings: list[str]
 ) -> tuple[dict[str, Any], Task, Data]:
     config = read_config(folder)
+    others = [key for key in places(config) if key != "path" and config["data"][key] is not None]
+    moved = f"python train.py resume={folder} {' '.join(f'data.{key}=PLACE' for key in ('path', *others))}"
     if data_path is not None:
         if "path" not in config["data"]:
             raise UserError(f"--data-path: the data of {folder} is built in, it has no path")
-        for key, kept in config["data"].items():
-            if kept is not None and (key.endswith("_path") or key == "folder"):
-                raise UserError(
-                    f"--data-path: the data of {folder} is in data.{key}={kept} too, which would stay as it was: name where "
-                    f"all of it lies in {folder / CONFIG}"
-                )
+        if others:
+            raise UserError(
+                f"--data-path: the data of {folder} is in data.{others[0]}={config['data'][others[0]]} too, which would stay "
+                f"as it was; where all of it has been moved: {moved}"
+            )
         config["data"]["path"] = data_path
     quiet()
     if config["free_speed"]:
@@ -193,7 +194,10 @@ def _loaded(
         data.adopt(load_spec(config, folder))
         data.prepare_data()
     except UserError as error:  # said for training
-        raise type(error)(re.sub(r"\bdata\.path\b", "--data-path", str(error))) from None
+        said = f"{error}; where the data has been moved: {moved}"
+        if not others:
+            said = re.sub(r"(?<![\w./-])data\.path\b", "--data-path", str(error))
+        raise type(error)(said) from None
     if not data.is_unchanged(folder):
         print(f"note: {data.source}: not the very data that {folder} was trained with", file=sys.stderr)
         for line in data.describe():

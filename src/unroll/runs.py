@@ -147,6 +147,11 @@ def discard(folder: Path) -> None:
         folder.rmdir()
 
 
+def places(config: dict[str, Any]) -> list[str]:
+    """The keys of a run's `data` that tell where it lies."""
+    return [key for key in config["data"] if key in ("path", "folder") or key.endswith("_path")]
+
+
 def checkpoint_path(folder: Path, which: str) -> Path:
     """`best` and `last` name a run's checkpoints; anything else is a file's path. Of a run without a validation, which has no
     best one, the last is it."""
