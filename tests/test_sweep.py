@@ -27,6 +27,7 @@ from unroll.errors import UserError
 from unroll.job import run
 from unroll.locking import is_locked, locked
 from unroll.sweep.begin import spelled_out
+from unroll.sweep.job import _share
 from unroll.sweep.search import was_pruned
 from unroll.sweep.watch import swept
 
@@ -127,6 +128,23 @@ def test_a_sweep_of_two_jobs_at_once_with_two_processes_each_goes_on_to_the_same
     ours, theirs = (read_checkpoint(path / "checkpoints/last.ckpt")["state_dict"] for path in (folder / "1", alone))
     for name, weight in theirs.items():
         assert torch.equal(ours[name], weight), name
+
+
+def test_jobs_at_once_share_gpus_and_cores_out(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    with _share(tmp_path, 3) as first:
+        with _share(tmp_path, 3) as second, _share(tmp_path, 3) as third:
+            assert [job["CUDA_VISIBLE_DEVICES"] for job in (first, second, third)] == ["3", "5", "3"]
+            assert {job["OMP_NUM_THREADS"] for job in (first, second, third)} == {"2"}
+        with _share(tmp_path, 3) as next_one:  # in the place that was left
+            assert next_one["CUDA_VISIBLE_DEVICES"] == "5"
+    with _share(tmp_path, 1) as alone:
+        assert (alone["CUDA_VISIBLE_DEVICES"], "OMP_NUM_THREADS" in alone) == ("3,5", False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # none is to be used
+    with _share(tmp_path, 3) as without:
+        assert without["CUDA_VISIBLE_DEVICES"] == ""
 
 
 def test_ctrl_c_stops_a_sweep_and_its_job(tmp_path):

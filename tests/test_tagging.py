@@ -141,6 +141,10 @@ def test_words_that_stand_once_are_dropped_and_others_not():
     torch.testing.assert_close(task._emissions(once), task._emissions(unknown))
     trained = task._emissions(twice)
     torch.testing.assert_close(trained, task.eval()._emissions(twice))
+    task.model.once_dropout, task.model.word_dropout = 0.1, 0.999999
+    for batch in (once, twice):  # the rarer words no less than the others
+        unknown = batch._replace(tokens=torch.full_like(batch.tokens, UNKNOWN))
+        torch.testing.assert_close(task.train()._emissions(batch), task._emissions(unknown))
 
 
 def test_windows_leave_the_scores_and_cut_the_gradients():
