@@ -1,6 +1,8 @@
 """Text streams: vocabulary, encoding, splits, lanes and windows."""
 
+import re
 import shutil
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -302,3 +304,23 @@ def test_what_is_trained_without_a_state_is_scored_in_windows_of_training(tmp_pa
     first, second = list(data.eval_dataloader("validation"))[:2]
     assert len(first.targets) == len(second.targets) == 4
     assert len(second.tokens) == 6
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there a process can look at what is in its memory")
+def test_a_pass_over_a_text_leaves_none_of_it_in_memory(tmp_path):
+    path = tmp_path / "train.npy"
+    np.save(path, np.zeros(4_000_000, np.uint16))
+
+    def resident() -> int:
+        found = re.search(
+            rf"{re.escape(str(path))}\n.*?Rss: +(\d+) kB", Path("/proc/self/smaps").read_text(), re.DOTALL
+        )
+        return int(found[1])
+
+    tokens = np.load(path, mmap_mode="r")
+    windows = iter(TextLanes(tokens, 2, 1000))
+    next(windows)
+    assert resident() > 0
+    assert sum(1 for _ in windows) == 1999
+    assert resident() == 0
+    assert tokens[-1] == 0  # is read again
