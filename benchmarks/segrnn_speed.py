@@ -43,8 +43,14 @@ runpy.run_path(f"{sys.path[0]}/run_longExp.py", run_name="__main__")
 def ours(folder: Path, precision: str) -> tuple[float, float]:
     """Windows a second of an epoch, and the MiB that the process had at most."""
     data = [f"data.path={options.file.absolute().parent}", f"data.prediction_length={options.ahead}"]
-    budget = ["trainer.max_epochs=1", "trainer.limit_val_batches=0", "trainer.accelerator=cpu"]
-    rest = [f"trainer.precision={precision}", "task.baseline=false", "test=false", "logger=none"]
+    budget = ["trainer.max_epochs=1", "trainer.limit_val_batches=0", "trainer.log_every_n_steps=8"]
+    rest = [
+        f"trainer.precision={precision}",
+        "trainer.accelerator=cpu",
+        "task.baseline=false",
+        "test=false",
+        "logger=none",
+    ]
     command = [sys.executable, "train.py", "experiment=etth1_segrnn", *data, *budget, *rest, f"hydra.run.dir={folder}"]
     _, most = run_measured(command, cwd=ROOT)
     with (folder / "metrics.csv").open(newline="") as file:
