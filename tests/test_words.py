@@ -110,7 +110,7 @@ def test_the_loss_is_cross_entropy_whatever_the_chunks_and_without_what_is_past_
     targets = batch.targets.clone()
     targets[-4:] = -1
     batch = batch._replace(targets=targets)
-    monkeypatch.setattr("unroll.cross_entropy._CHUNK", 3 * words.size)
+    monkeypatch.setattr("unroll.cross_entropy._MOST", 3 * words.size)
     found = task.loss(batch, None)
     logits, _ = task.model(batch.tokens)
     expected = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-1)
@@ -225,7 +225,7 @@ def test_a_run_completes_through_the_door(tmp_path):
     assert float(first.split("%")[0]) > 60 > float(second.split("%")[0])
     result = door("predict.py", str(folder), "--prompt", "I eat", "--length", "3", "--temperature", "0")
     assert result.stdout == "I eat rice and you\n"
-    for settings in (["task.cache_size=20", "task.cache_weight=0.2"], ["task.dynamic_rate=0.05"]):
+    for settings in (["task.cache_size=20", "task.cache_weight=0.2"], ["task.dynamic_rate=5"]):
         result = door("evaluate.py", str(folder), *settings)
         assert result.returncode == 0, result.stderr
         found = json.loads((folder / "evaluation/test.json").read_text())
