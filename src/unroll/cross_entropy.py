@@ -6,10 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_LEAST, _MOST = (
-    2**21,
-    2**23,
-)  # logits at a time: as many as the weight has entries, whose gradient is touched once a chunk
+# Logits at a time: between these, as many as the weight has entries, whose gradient is read and written once a chunk.
+_LEAST, _MOST = 2**21, 2**23
 _ALIGNMENT = 32  # rows of logits begin at multiples of it: with an odd number of classes products take 1.6 x the time
 
 

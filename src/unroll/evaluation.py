@@ -173,8 +173,9 @@ def _loaded(
     folder: Path, checkpoint: str, data_path: str | None, trust: list[str], settings: list[str]
 ) -> tuple[dict[str, Any], Task, Data]:
     config = read_config(folder)
-    others = [key for key in places(config) if key != "path" and config["data"][key] is not None]
-    moved = f"python train.py resume={folder} {' '.join(f'data.{key}=PLACE' for key in ('path', *others))}"
+    given = [key for key in places(config) if config["data"][key] is not None]
+    others = [key for key in given if key != "path"]
+    moved = f"python train.py resume={folder} {' '.join(f'data.{key}=PLACE' for key in given)}"
     if data_path is not None:
         if "path" not in config["data"]:
             raise UserError(f"--data-path: the data of {folder} is built in, it has no path")
