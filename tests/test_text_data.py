@@ -108,6 +108,38 @@ def test_files_of_a_glob_in_sorted_order_and_given_splits(tmp_path):
     assert data._store().tokens("test").size == 4
 
 
+def test_a_file_that_goes_to_another_split_is_noticed(tmp_path):
+    for name in "1234":
+        (tmp_path / f"{name}.txt").write_text(name * 2000)
+    rest = f"data.test_path={tmp_path}/4.txt"
+    before = stream(
+        tmp_path, "data=text_files", f"data.path='{tmp_path}/[12].txt'", f"data.validation_path={tmp_path}/3.txt", rest
+    )
+    after = stream(
+        tmp_path, "data=text_files", f"data.path={tmp_path}/1.txt", f"data.validation_path='{tmp_path}/[23].txt'", rest
+    )
+    assert before.fingerprint != after.fingerprint
+    assert [len(before.tokens(split)) for split in ("train", "validation")] == [4000, 2000]
+    assert [len(after.tokens(split)) for split in ("train", "validation")] == [2000, 4000]
+
+
+def test_what_is_scored_is_not_trained_on_by_a_glob(tmp_path):
+    for name in "1234":
+        (tmp_path / f"{name}.txt").write_text(name * 2000)
+    given = [f"data.validation_path={tmp_path}/3.txt", f"data.test_path={tmp_path}/../{tmp_path.name}/4.txt"]
+    data = stream(tmp_path, "data=text_files", f"data.path='{tmp_path}/*.txt'", *given)
+    assert text_of(data, "train") == "1" * 2000 + "2" * 2000
+    assert data.describe()[-1].startswith("note: 2 of the files that data.path matches are of validation or test")
+    alone = stream(tmp_path, "data=text_files", f"data.path='{tmp_path}/[12].txt'", *given)
+    assert alone.fingerprint == data.fingerprint
+    assert "note" not in alone.describe()[-1]
+    same = stream(tmp_path, "data=text_files", f"data.path={tmp_path}/3.txt", *given)  # it was named: so be it
+    assert text_of(same, "train") == "3" * 2000
+    assert "scores will look too good" in same.describe()[-1]
+    with pytest.raises(UserError, match="matches no file but those of data"):
+        stream(tmp_path, "data=text_files", f"data.path='{tmp_path}/[34].txt'", *given)
+
+
 def test_bytes_take_any_file(tmp_path):
     content = bytes(range(256)) * 10 + b"\r\n\xff"
     (tmp_path / "any").write_bytes(content)

@@ -23,7 +23,8 @@ class TextFiles(TextStream):
     """One file or many, in sorted order, of any size. A byte-order mark is taken off and CRLF read as a newline.
 
     Args:
-        path: a file or a glob, "**" included: what is trained on, and, if no other files are given, split by fractions.
+        path: a file or a glob, "**" included: what is trained on, and, if no other files are given, split by fractions. Files
+            of validation and test that it matches, too, are left out of it.
         validation_path, test_path: a file or a glob for that split; both or none.
         fractions: shares of train, validation and test, in this order along the text, by characters (bytes for
             unit=bytes). Only without validation_path and test_path.
@@ -71,6 +72,8 @@ class TextFiles(TextStream):
             for file in self._files(split) if self.paths[split] else []:
                 with file.open("rb") as opened:
                     digest.update(hashlib.file_digest(opened, "sha256").digest())
+            if self.paths["validation"] is not None:
+                digest.update(f"end of {split}".encode())  # a file may go from one split to the next
         return digest.hexdigest()
 
     def texts(self, split: str) -> Iterator[Chunk]:
@@ -89,17 +92,44 @@ class TextFiles(TextStream):
             yield chunk[max(0, start - position) : stop - position]
             position += len(chunk)
 
+    def describe(self) -> list[str]:
+        lines = super().describe()
+        shared = len(self._scored_too())
+        if shared and glob.has_magic(self.path):
+            lines.append(
+                f"note: {shared:,} of the files that data.path matches are of validation or test: left out of train"
+            )
+        elif shared:
+            lines.append(f"note: {self.path} is trained on and scored, too: scores will look too good by it")
+        return lines
+
     def _files(self, split: str) -> list[Path]:
-        pattern = self.paths[split]
+        found = self._matched(split)
+        if split == "train" and glob.has_magic(self.path):
+            shared = self._scored_too()
+            found = [file for file in found if file not in shared]
+            if not found:
+                raise UserError(f"{self.path}: matches no file but those of data.validation_path and data.test_path")
+        return found
+
+    def _scored_too(self) -> list[Path]:
+        """The files that data.path matches and those of validation or test are, too."""
+        if self.paths["validation"] is None:
+            return []
+        scored = {file.resolve() for split in SPLITS[1:] for file in self._matched(split)}
+        return [file for file in self._matched("train") if file.resolve() in scored]
+
+    def _matched(self, split: str) -> list[Path]:
+        pattern, key = self.paths[split], "data.path" if split == "train" else f"data.{split}_path"
         assert pattern is not None
         found = sorted(glob.glob(pattern, recursive=True)) or [pattern]
         files = [Path(name) for name in found if len(found) == 1 or not Path(name).is_dir()]
         for file in files:
             if not file.exists():
                 kind = "no file matches it" if glob.has_magic(pattern) else "there is no such file"
-                raise UserError(f"{pattern}: {kind} (seen from {Path.cwd()}); set data.path to a file or a quoted glob")
+                raise UserError(f"{pattern}: {kind} (seen from {Path.cwd()}); set {key} to a file or a quoted glob")
             if file.is_dir():
-                raise UserError(f"{file}: is a folder; name the files in it, as data.path='{file}/*.txt'")
+                raise UserError(f"{file}: is a folder; name the files in it, as {key}='{file}/*.txt'")
             if file.stat().st_size == 0:
                 raise UserError(f"{file}: the file is empty; take it away, or leave it out of the glob")
         return files
