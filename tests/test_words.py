@@ -186,15 +186,23 @@ def test_a_word_that_is_begun_is_completed():
         task.complete("you xyz")
 
 
+def test_a_word_begins_where_marks_end():
+    task = untrained(vocabulary(boundaries="punctuation"))
+    for before in ("you (", 'you "', "xyz-"):
+        assert [one.word for one in task.complete(f"{before}ric")] == ["rice"]
+        assert len(task.complete(f"{before}rice", top=100)) == task.words.size - 1
+
+
 def test_what_is_typed_is_completed():
     from prompt_toolkit.document import Document
 
-    completer = NextWords(untrained(vocabulary()), top=3)
+    completer = NextWords(untrained(vocabulary(boundaries="punctuation")), top=3)
 
     def offered(text: str) -> list[tuple[str, int]]:
         return [(one.text, one.start_position) for one in completer.get_completions(Document(text), None)]
 
     assert offered("you a") == [("and ", -1)]
+    assert offered("you (a") == [("and ", -1)]
     assert all(start == 0 and not text.startswith(" ") for text, start in offered("you "))
     assert all(start == 0 and text.startswith(" ") for text, start in offered("you eat"))
     assert offered("you xyz") == []

@@ -98,6 +98,18 @@ class WordVocabulary:
         encoding = self.tokenizer.encode(text, add_special_tokens=False)
         return sorted({text[a:b] for token, (a, b) in zip(encoding.ids, encoding.offsets, strict=True) if not token})
 
+    def last_word(self, text: str) -> tuple[str, bool]:
+        """The word that a text ends with, "" where it ends with a space; and whether nothing has to follow to make it whole:
+        it has a token, or is in pieces."""
+        if not text or text[-1].isspace():
+            return "", True
+        line = text.splitlines()[-1]
+        if self.unit == "bpe":
+            return line.split()[-1], True
+        encoding = self.tokenizer.encode(line, add_special_tokens=False)
+        begin, end = encoding.offsets[-1]
+        return line[begin:end], encoding.ids[-1] != UNKNOWN_SYMBOL
+
     def save(self, path: Path) -> None:
         """Write as JSON."""
         stored = {"unit": self.unit, "boundaries": self.boundaries, "tokenizer": self.tokenizer_json}

@@ -33,11 +33,12 @@ class NextWords(Completer):
             except UsageError:  # no word begins so
                 return []
 
+        self._words = task.words
         self._complete = complete
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Shown]:
         text = document.text_before_cursor
-        begun = "" if text[-1:].isspace() else (text.split() or [""])[-1]
+        begun, _ = self._words.last_word(text)
         for found in self._complete(text):
             if found.word == "\n":
                 continue

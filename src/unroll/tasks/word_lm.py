@@ -199,8 +199,9 @@ class WordLM(LanguageModel):
         Raises:
             UsageError: nothing but a part of a word that no known one begins with.
         """
-        before, begun = self._split(text)
-        scores, state = self._read(before)
+        last, is_whole = self.words.last_word(text)
+        begun = "" if is_whole else last
+        scores, state = self._read(text.removesuffix(begun))
         candidates = self._beginning_with(begun)
         if not len(candidates):
             raise UsageError(f"no word that the model knows begins with {begun!r}")
@@ -213,13 +214,6 @@ class WordLM(LanguageModel):
                 chosen.tolist(), found.values.tolist(), self._go_on(state, chosen, words), strict=True
             )
         ]
-
-    def _split(self, text: str) -> tuple[str, str]:
-        """What is whole of a text, and the word that is begun at its end."""
-        last = text.split()[-1] if text and not text[-1:].isspace() else ""
-        if not last or not self.words.unknown(last) or self.words.unit == "bpe":
-            return text, ""
-        return text[: len(text) - len(last)], last
 
     def _beginning_with(self, begun: str) -> Tensor:
         """(candidates,): the tokens whose words begin so; the unknown one never."""
