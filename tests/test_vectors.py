@@ -15,6 +15,14 @@ def test_vectors_are_found_by_word_and_small_letters(tmp_path):
     found = read_vectors(path, {"good": 2, "bad": 3, "Paris": 4, "new york": 5}, 3)
     assert found.tokens.tolist() == [2, 4, 5]
     assert found.vectors.tolist() == [[1, 2, 3], [7, 8, 9], [4, 5, 6]]
+    # A word of its own in the file comes before that in small letters, wherever it stands.
+    found = read_vectors(path, {"Good": 2, "good": 3, "Bad": 4, "bad": 5}, 3)
+    assert dict(zip(found.tokens.tolist(), found.vectors.tolist(), strict=True)) == {
+        2: [1, 2, 3],
+        3: [1, 2, 3],
+        4: [9, 9, 9],
+    }
+    found = read_vectors(path, {"good": 2}, 3)
     with gzip.open(tmp_path / "v.txt.gz", "wb") as file:
         file.write(path.read_bytes())
     assert np.array_equal(read_vectors(tmp_path / "v.txt.gz", {"good": 2}, 3).vectors, found.vectors[:1])

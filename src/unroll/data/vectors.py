@@ -57,7 +57,9 @@ def read_vectors(path: Path, vocabulary: dict[str, int], width: int) -> WordVect
             )
         word = " ".join(fields[:-width])  # some files have words with spaces in them
         known = vocabulary.get(word)
-        wanted = [known] if known is not None else [other for other in small.get(word, []) if other not in exact]
+        wanted = [token for token in small.get(word, []) if token not in exact]
+        if known is not None:
+            wanted.append(known)
         if not wanted:
             continue
         try:
