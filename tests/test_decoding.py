@@ -23,6 +23,8 @@ def frequencies(**options: object) -> list[float]:
         ({}, [0.5, 0.3, 0.15, 0.05]),
         ({"temperature": 0.5}, [0.25 / 0.365, 0.09 / 0.365, 0.0225 / 0.365, 0.0025 / 0.365]),
         ({"temperature": 0}, [1, 0, 0, 0]),
+        ({"temperature": 1e-37}, [1, 0, 0, 0]),
+        ({"temperature": 1e-28}, [1, 0, 0, 0]),
         ({"top_k": 2}, [5 / 8, 3 / 8, 0, 0]),
         ({"top_k": 9}, [0.5, 0.3, 0.15, 0.05]),
         ({"top_p": 0.6}, [5 / 8, 3 / 8, 0, 0]),  # 0.5 does not reach 0.6; with 0.3 it does

@@ -35,9 +35,11 @@ def choose(
     Returns:
         (batch,) of int64.
     """
-    if temperature == 0:
+    if temperature < 1e-30:  # which float32 cannot divide by
         return logits.argmax(dim=-1)
-    logits = logits.float() / temperature
+    logits = logits.float()
+    # The best at 0: divided by next to nothing, all others are at -inf, and it stays a number.
+    logits = (logits - logits.amax(dim=-1, keepdim=True)) / temperature
     if top_k is not None and top_k < logits.shape[-1]:
         best, index = logits.topk(top_k, dim=-1)
         logits = torch.full_like(logits, -torch.inf).scatter(-1, index, best)
