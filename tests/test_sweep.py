@@ -29,7 +29,7 @@ from unroll.locking import is_locked, locked
 from unroll.sweep.begin import spelled_out
 from unroll.sweep.job import _share
 from unroll.sweep.search import was_pruned
-from unroll.sweep.watch import swept
+from unroll.sweep.watch import swept, watched
 
 REST = [item for item in SMALL if not item.startswith("truncation")]
 REST += [
@@ -274,6 +274,22 @@ def test_a_search_that_was_killed_has_the_trials_that_were_asked_for(tmp_path):
         assert settings["optimizer"]["lr"] == trial.params["optimizer.lr"]
         assert settings["choices"]["model"] == trial.params["model"]
         assert sorted(trial.intermediate_values) == [8, 16, 24]
+
+
+@pytest.mark.parametrize("is_search", [True, False])
+def test_what_failed_is_running_only_where_it_is_tried_again(tmp_path, capsys, is_search):
+    for name in "012":
+        composed(*SMALL, folder=tmp_path / name)
+    (tmp_path / "0/summary.json").touch()
+    (tmp_path / "1/failure.txt").write_text("the file is empty")
+    if is_search:
+        (tmp_path / "optuna.db").touch()
+    with watched(tmp_path, ["model=lstm,gru"]):
+        time.sleep(1.5)  # it looks twice a second
+    told = capsys.readouterr().out
+    assert (tmp_path / "1/failure.txt").exists() == is_search
+    assert "1 jobs are finished, and kept" in told
+    assert [number for number in "012" if f"job {number} " in told] == (["2"] if is_search else ["1", "2"])
 
 
 def test_a_trial_that_falls_behind_is_stopped(tmp_path):

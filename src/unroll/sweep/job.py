@@ -47,6 +47,7 @@ def run_job(config: DictConfig, folder: Path, runtime: Any) -> float | None:
     while is_locked(folder):  # by a process that the sweep was killed without: it may well come to its end
         time.sleep(1)
     if not (folder / SUMMARY).exists():
+        (folder / FAILURE).unlink(missing_ok=True)
         with _share(folder.parent, runtime.launcher.get("n_jobs", 1)) as environment:
             reason = _until_warned(folder, environment)
         if reason:

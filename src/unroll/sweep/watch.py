@@ -21,6 +21,7 @@ from unroll.comparison.run import shortened
 from unroll.errors import Stopped
 from unroll.locking import locked
 from unroll.runs import CONFIG, FAILURE, PROGRESS, SUMMARY, read_overrides
+from unroll.sweep.search import database
 from unroll.sweep.slurm import cancel
 
 _BETWEEN_LINES = 15.0  # seconds, where there is no terminal
@@ -45,9 +46,11 @@ def watched(folder: Path, arguments: list[str]) -> Iterator[None]:
     try:
         with locked(folder, "a sweep"):
             cancel(folder)  # what SLURM still has of a sweep that was killed
+            is_search = database(folder).exists()
             for job in job_folders(folder):
-                for left in (FAILURE, PROGRESS):  # of those that are tried again
-                    (job / left).unlink(missing_ok=True)
+                (job / PROGRESS).unlink(missing_ok=True)
+                if not is_search:  # which does not try again what failed
+                    (job / FAILURE).unlink(missing_ok=True)
             watch = _Watch(folder, swept(arguments))
             watch.start()
             try:
@@ -89,8 +92,12 @@ class _Watch(threading.Thread):
         self.count = math.prod(counts) if len(counts) == len(keys) else None
         self.console = Console(highlight=False)
         self._ended = threading.Event()
-        self._done: dict[Path, str] = {path: "" for path in job_folders(folder) if (path / SUMMARY).exists()}
-        self._kept = len(self._done)
+        self._done: dict[Path, str] = {
+            path: "" if (path / SUMMARY).exists() else "failed"
+            for path in job_folders(folder)
+            if (path / SUMMARY).exists() or (path / FAILURE).exists()
+        }
+        self._kept = sum(not state for state in self._done.values())
         self._told = 0.0
 
     def run(self) -> None:
@@ -117,7 +124,8 @@ class _Watch(threading.Thread):
     def _counts(self, running: int) -> str:
         failed = sum(state == "failed" for state in self._done.values())
         parts = [f"{len(self._done) - failed} finished", f"{failed} failed" if failed else "", f"{running} running"]
-        left = "" if self.count is None else f"{self.count - len(self._done) - running} to come"
+        is_search = database(self.folder).exists()  # whose trials are not counted by what they choose from
+        left = "" if self.count is None or is_search else f"{self.count - len(self._done) - running} to come"
         return f"{self.folder.name}: " + ", ".join(part for part in (*parts, left) if part)
 
     def _choices(self, job: Path) -> str:
@@ -129,6 +137,8 @@ class _Watch(threading.Thread):
         """Tell of the jobs that have ended; a line for each that runs."""
         running = []
         for job in job_folders(self.folder):
+            if self._done.get(job) == "failed" and not (job / FAILURE).exists():
+                del self._done[job]  # a trial that had not been counted yet is at work again
             if job in self._done:
                 continue
             title = f"job {job.name}  {self._choices(job)}"
