@@ -10,7 +10,7 @@ import torch
 from conftest import SHARED, composed
 
 from unroll.building import build_data, check
-from unroll.data.grid_series import GridSeries
+from unroll.data.grid_series import GridSeries, RawSeries, fill_grid
 from unroll.data.series_lanes import SeriesLanes
 from unroll.data.series_spec import Layout
 from unroll.data.time_grid import (
@@ -232,6 +232,22 @@ def test_seconds_since_1970_go_on_where_they_get_another_digit():
     written = [str(each) for each in times.as_unit("s").asi8]
     assert {len(each) for each in written} == {9, 10}
     assert parse_times(written, str).tolist() == times.tolist()
+
+
+def test_a_sensor_is_read_many_times_a_second():
+    times = pd.date_range("2024-02-01 12:00", periods=400, freq="10ms")
+    for written in (times.astype(str).tolist(), [str(each) for each in times.as_unit("ms").asi8]):
+        parsed = parse_times(written, str)
+        assert parsed.tolist() == times.tolist()
+        assert infer_frequency(parsed) == "10ms"
+        steps, count = place_on_grid(parsed.delete([5, 6]), "10ms", str)
+        assert (count, steps[:6].tolist()) == (400, [0, 1, 2, 3, 4, 7])
+
+
+def test_a_row_from_1970_is_told_before_the_grid_up_to_it_is_made():
+    times = pd.DatetimeIndex(["1970-01-01", *pd.date_range("2024-01-01", periods=30, freq="s")]).as_unit("s")
+    with pytest.raises(UserError, match=r"31 of the 1,704,067,2\d\d steps .* from 1970-01-01 .* rows that lie far off"):
+        fill_grid(RawSeries("", times, np.zeros((31, 1)), str), "s", "sensor.csv")
 
 
 def test_a_number_that_is_no_time_is_not_taken_for_nanoseconds():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from unroll.data.time_grid import infer_frequency, place_on_grid
+from unroll.data.time_grid import infer_frequency, place_on_grid, step_length
 from unroll.errors import UserError
 
 
@@ -89,11 +89,13 @@ def fill_grid(one: RawSeries, frequency: str, told: str) -> tuple[pd.DatetimeInd
     Raises:
         UserError: a time that lies beside the grid, or most of the grid is empty.
     """
-    steps, count = place_on_grid(one.times, frequency, one.place)
+    count = round((one.times[-1] - one.times[0]) / step_length(frequency)) + 1  # about: a grid of all might not fit
+    if count <= 3 * len(one.times) + 20:
+        steps, count = place_on_grid(one.times, frequency, one.place)
     if count > 2 * len(one.times) + 10:
         raise UserError(
-            f"{told}: has {len(one.times):,} of the {count:,} steps that a frequency of {frequency} has in its time: set "
-            "data.frequency to the right one"
+            f"{told}: has {len(one.times):,} of the {count:,} steps that a frequency of {frequency} has from "
+            f"{one.times[0]} to {one.times[-1]}: set data.frequency to the right one, or take out rows that lie far off"
         )
     values = np.full((count, one.values.shape[1]), np.nan)
     values[steps] = one.values

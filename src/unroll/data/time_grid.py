@@ -247,4 +247,6 @@ def parse_times(written: list[object], place: Callable[[int], str], day_first: b
         if value is None or value == "" or value != value:
             raise UserError(f"{place(int(unread[0]))}: the time is missing: fill it in, or take the row out")
         raise UserError(f"{place(int(unread[0]))}: {value!r} is no time; write it as 2026-01-31 or 2026-01-31 12:00:00")
-    return pd.DatetimeIndex(parsed.dt.tz_localize(None)).as_unit("s")
+    times = pd.DatetimeIndex(parsed.dt.tz_localize(None))
+    whole = times.as_unit("s")
+    return whole if (whole == times).all() else times.as_unit("us")
