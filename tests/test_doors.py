@@ -315,6 +315,7 @@ def test_bad_files_get_one_line_and_leave_nothing(tmp_path, content, message):
         (["trainer.accelerator=tpu"], "trainer: "),
         (["trainer.devices=abc"], "trainer: `devices`"),
         (["trainer.max_steps=0"], "this run would end before it begins"),
+        (["+trainer.limit_train_batches=5"], "every epoch would read the same first batches again"),
         (["trainer.val_check_interval=99999"], "set trainer.check_val_every_n_epoch=null"),
         (["trainer.val_check_interval=0"], "trainer.val_check_interval=0: input should be greater than 0"),
         (["trainer.log_every_n_steps=0"], "trainer.log_every_n_steps=0: input should be greater than 0"),

@@ -42,6 +42,12 @@ def build_trainer(config: dict[str, Any], folder: Path) -> tuple[lightning.Train
     for key in ("log_every_n_steps", "accumulate_grad_batches"):
         check_value(f"trainer.{key}", config["trainer"][key], PositiveInt)
     check_value("trainer.val_check_interval", config["trainer"]["val_check_interval"], PositiveFloat)
+    limit = config["trainer"].get("limit_train_batches")
+    if limit is not None and not (isinstance(limit, float) and limit == 1):
+        raise UsageError(
+            f"trainer.limit_train_batches={limit}: every epoch would read the same first batches again: take "
+            "trainer.max_steps for how long a run is, and trainer.val_check_interval for how often it validates"
+        )
     progress = folder / PROGRESS if config["choices"]["sweep"] else None
     if progress is not None and database(folder.absolute().parent).exists():
         callbacks["pruning"] = Pruning(
