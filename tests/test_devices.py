@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import SMALL, composed, door, resume
+from doors import together
 
 from unroll.checkpoint import read_checkpoint
 from unroll.job import run
@@ -35,12 +36,11 @@ def test_two_processes_equal_one(tmp_path: Path, text: Path):
     found = {}
     for processes, trainer in ((1, []), (2, ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2"])):
         folder = tmp_path / str(processes)
+        composed(*common, *trainer, folder=folder)
         if processes == 1:
-            composed(*common, folder=folder)
             run(folder)
         else:
-            result = door("train.py", *common, *trainer, f"hydra.run.dir={folder}")
-            assert result.returncode == 0, result.stderr
+            together(folder, processes)
         summary = json.loads((folder / "summary.json").read_text())
         found[processes] = (read_checkpoint(folder / "checkpoints/last.ckpt"), summary["metrics"])
     (one, scores), (two, scores_of_two) = found[1], found[2]

@@ -170,7 +170,7 @@ def test_what_cannot_be_copied_teaches_the_words_and_the_gate_all_the_same():
 
 
 def test_a_batch_costs_what_its_texts_cost_one_by_one_and_looking_again_costs_in_training():
-    overrides = ["task=summarization", "data.sizes=[60,10,10]", "task.input_dropout=0", "task.output_dropout=0"]
+    overrides = ["task=summarization", "data.sizes=[40,10,10]", "task.input_dropout=0", "task.output_dropout=0"]
     config = composed(*overrides, "task.coverage_weight=0.7", "model.hidden_size=12", "task.embedding_size=10")
     data = build_data(config)
     task = build_task(config, data.spec).double()
@@ -203,13 +203,13 @@ def test_your_own_texts_are_not_taken_for_translations(tmp_path):
 
 
 def test_copying_words_is_told_what_it_cannot_do():
-    config = composed("task=summarization", "data.sizes=[60,10,10]", "data.unit=words")
+    config = composed("task=summarization", "data.sizes=[40,10,10]", "data.unit=words")
     data = build_data(config)
     assert any("unknown word" in line for line in build_task(config, data.spec).check(data))
 
 
 def test_a_summary_has_an_end():
-    config = composed("task=summarization", "data.sizes=[60,10,10]", "task.max_output=50")
+    config = composed("task=summarization", "data.sizes=[40,10,10]", "task.max_output=50")
     task = build_task(config, build_data(config).spec)
     assert task._max_lengths(torch.tensor([10, 30, 9000])).tolist() == [36, 46, 51]
 
@@ -284,7 +284,7 @@ def test_scitldr_is_read():
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("summarization") / "run"
-    some = ["data.sizes=[60,10,10]", "trainer.max_epochs=40", "schedule=constant", "data.batch_tokens=2000"]
+    some = ["data.sizes=[40,10,10]", "trainer.max_epochs=30", "schedule=constant", "data.batch_tokens=1000"]
     rest = ["model.hidden_size=48", "task.embedding_size=32", "task.output_dropout=0", "task.input_dropout=0"]
     more = ["optimizer.lr=0.01", "data.vocab_size=400", "trainer.check_val_every_n_epoch=20"]
     composed("task=summarization", "logger=none", "trainer.accelerator=cpu", *some, *rest, *more, folder=folder)
@@ -296,7 +296,7 @@ def test_some_reports_are_learnt_by_heart_and_the_door_says_the_same(finished, t
     import unroll
 
     task = unroll.load(finished, "last")
-    pairs = build_data(composed("task=summarization", "data.sizes=[60,10,10]")).pairs["train"]
+    pairs = build_data(composed("task=summarization", "data.sizes=[40,10,10]")).pairs["train"]
     written = task.summarize(pairs.sources)
     assert Summaries(written, pairs.targets).scores()["rougeL"] > 0.6
     path = tmp_path / "reports.txt"
@@ -324,6 +324,6 @@ def test_a_run_leaves_its_scores_and_pictures(finished):
 
 
 def test_a_vocabulary_a_side_is_refused(tmp_path):
-    composed("task=summarization", "logger=none", "data.sizes=[60,10,10]", "data.joint=false", folder=tmp_path / "run")
+    composed("task=summarization", "logger=none", "data.sizes=[40,10,10]", "data.joint=false", folder=tmp_path / "run")
     with pytest.raises(UsageError, match="both sides share an embedding, and what is copied"):
         run(tmp_path / "run")

@@ -243,6 +243,7 @@ def test_the_right_words_are_taken_away_as_said(tmp_path, monkeypatch, decay, ex
 def test_scheduled_sampling_learns_and_resumes(tmp_path, feed):
     settings = [*write_pairs(tmp_path), "task.sampling=linear", "task.sampling_steps=30", f"task.sampling_feed={feed}"]
     settings += ["optimizer.lr=0.01", "schedule=constant", "callbacks.last.every_n_steps=10", "trainer.max_epochs=-1"]
+    settings += ["trainer.check_val_every_n_epoch=5"]
     for name, steps in (("whole", 60), ("two", 34)):
         composed(*settings, f"trainer.max_steps={steps}", folder=tmp_path / name)
         run(tmp_path / name)
