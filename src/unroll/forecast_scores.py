@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -76,6 +77,12 @@ class Units(NamedTuple):
     centre: Tensor
     scale: Tensor
     naive_error: Tensor
+
+
+def in_unit(values: Tensor, units: Units) -> np.ndarray:
+    """Standardized values (..., batch, targets) in the data's unit."""
+    centre, scale, _ = (unit.to(values.device).double() for unit in units)
+    return (values.double() * scale + centre).cpu().numpy()
 
 
 class ForecastScores(Metric):

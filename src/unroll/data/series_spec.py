@@ -1,7 +1,7 @@
 """What of a series a model must know, and what it reads of one."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +115,28 @@ class SeriesSpec:
     def identity(self) -> str:
         """See `Data.spec`."""
         return json.dumps([asdict(self.columns), self.calendar, self.frequency, self.names, self.centre, self.scale])
+
+    def with_series(self, name: str, values: np.ndarray) -> "SeriesSpec":
+        """The same with one more series, which training never had: its targets are standardized by what is known of it, if
+        those of training were by theirs.
+
+        Args:
+            name: of the series.
+            values: (steps, columns), in the unit of the data, up to now.
+        """
+        targets = len(self.columns.targets)
+        centre, scale = np.array(self.centre[0]), np.array(self.scale[0])
+        if any(set(row[:targets]) != {0} for row in self.centre) or any(
+            set(row[:targets]) != {1} for row in self.scale
+        ):
+            centre[:targets], scale[:targets] = centre_and_scale(values[:, :targets])
+        return replace(
+            self,
+            names=(*self.names, name),
+            centre=(*self.centre, *_table([centre])),
+            scale=(*self.scale, *_table([scale])),
+            naive_error=(*self.naive_error, (0.0,) * targets),
+        )
 
     def standardize(self, values: np.ndarray, series: int) -> np.ndarray:
         """(steps, columns) in the unit of the data -> standardized."""

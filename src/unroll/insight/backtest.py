@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unroll.data.series import SeriesData
+from unroll.forecast_scores import in_unit
 from unroll.insight.forecasts import TABLE_LEVELS, Fan, draw_fans
 from unroll.state import State
 from unroll.writing import write_csv
@@ -58,7 +59,7 @@ def write_backtest(
         some = np.array(chosen[begin : begin + _AT_ONCE])
         batch = loader.windows(some, chosen[begin - 1] if begin else None)
         mean, spread, state = task.forecast(batch, state)
-        truth = task.in_unit(batch.targets, batch)
+        truth = in_unit(batch.targets, task.units(batch))
         for index, row in enumerate(some.tolist()):
             times = data.times(int(loader.starts[row]), context + steps)
             series = spec.names[int(batch.series[index])]

@@ -17,6 +17,7 @@ from unroll.data.series_spec import SeriesSpec
 from unroll.data.time_grid import later
 from unroll.data.windows import Windows
 from unroll.errors import UsageError, UserError, did_you_mean
+from unroll.forecast_scores import Units, in_unit
 from unroll.insight.forecasts import TABLE_LEVELS, Fan, draw_fans
 from unroll.predicting.streaming import check_output
 from unroll.writing import write_csv
@@ -108,7 +109,20 @@ def forecasts_of(
     spec = task.spec
     column = series or spec.series
     raw = read_series(path, spec.columns, time or spec.time, column, encoding, decimal_comma, "--", spec.day_first)
-    found = [_context(one, spec, str(path)) for one in raw]
+    found, new = [], []
+    for one in raw:
+        times, window, history = _context(one, spec, told(str(path), one.name))
+        if one.name not in spec.names:
+            new.append(one.name)
+            spec = spec.with_series(one.name, history)
+        found.append((spec.names.index(one.name), times, window))
+    if new:
+        near = did_you_mean(new[0], [name for name in task.spec.names if name]).partition("Valid:")[0].rstrip()
+        print(
+            f"note: {path}: {len(new):,} of {len(raw):,} series are none of training's and standardized by their own values; "
+            f"the first: {new[0]}" + (f"; {near}" if near else ""),
+            file=sys.stderr,
+        )
     header = [*([column] if column else []), spec.time, "target", "mean"]
     header += [str(level) for level in TABLE_LEVELS] if task.model.output.is_distribution else []
     rows: list[list[object]] = []
@@ -116,8 +130,9 @@ def forecasts_of(
     for start in range(0, len(found), _AT_ONCE):
         chunk = found[start : start + _AT_ONCE]
         windows = _windows(chunk, spec)
-        mean, spread, _ = task.forecast(windows)
-        truth = task.in_unit(windows.targets, windows)
+        units = _units(windows, spec)
+        mean, spread, _ = task.forecast(windows, units=units)
+        truth = in_unit(windows.targets, units)
         for index, (number, times, _) in enumerate(chunk):
             for target, name in enumerate(spec.columns.targets):
                 bands = None if spread is None else spread[:, :, index, target]
@@ -158,13 +173,9 @@ def _write(table: pd.DataFrame, path: Path | None) -> None:
     writer.writerows(rows)
 
 
-def _context(one: RawSeries, spec: SeriesSpec, source: str) -> tuple[int, pd.DatetimeIndex, np.ndarray]:
-    """The number of a series, and times and values, (context + prediction, columns), of the window after its last value; of a
-    stream all that came before is its context."""
-    place = told(source, one.name)
-    if one.name not in spec.names:
-        valid = did_you_mean(one.name, [name for name in spec.names if name])
-        raise UserError(f"{place}: the run was not trained with this series; {valid}")
+def _context(one: RawSeries, spec: SeriesSpec, place: str) -> tuple[pd.DatetimeIndex, np.ndarray, np.ndarray]:
+    """Times and values, (context + prediction, columns), of the window after a series' last value, of a stream with all that
+    came before as its context; and all values up to there."""
     check_order(one, place)
     times, values, steps = fill_grid(one, spec.frequency, place)
     if len(times) > len(steps):
@@ -192,7 +203,7 @@ def _context(one: RawSeries, spec: SeriesSpec, source: str) -> tuple[int, pd.Dat
                 f"{place}: {name} is known in advance, and has no value at {ahead[missing[0]]}: the forecast needs it up to "
                 f"{ahead[-1]}, in rows of their own with {spec.columns.targets[0]} left empty"
             )
-    return spec.names.index(one.name), times[now - context : now].append(ahead), window
+    return times[now - context : now].append(ahead), window, values[:now]
 
 
 def _windows(found: list[tuple[int, pd.DatetimeIndex, np.ndarray]], spec: SeriesSpec) -> Windows:
@@ -202,3 +213,9 @@ def _windows(found: list[tuple[int, pd.DatetimeIndex, np.ndarray]], spec: Series
     targets, known, observed = spec.layout.split(table)
     numbers = torch.tensor([number for number, _, _ in found])
     return Windows(targets, known, observed[: -spec.prediction_length], numbers, numbers)
+
+
+def _units(windows: Windows, spec: SeriesSpec) -> Units:
+    targets = len(spec.columns.targets)
+    tables = (torch.tensor(table)[windows.series, :targets] for table in (spec.centre, spec.scale, spec.naive_error))
+    return Units(*tables)

@@ -21,7 +21,7 @@ from unroll.data.windows import Windows
 from unroll.distributions import OutputName, make_output
 from unroll.errors import UsageError
 from unroll.evaluating import evaluating
-from unroll.forecast_scores import ForecastScores, Units, quantiles, score_names
+from unroll.forecast_scores import ForecastScores, Units, in_unit, quantiles, score_names
 from unroll.insight.backtest import write_backtest
 from unroll.insight.forecasts import TABLE_LEVELS, draw_calibration, draw_horizon, write_horizon
 from unroll.insight.gradient_flow import sample
@@ -183,7 +183,7 @@ class Forecasting(Task):
         if not batch.share:  # of a process that had nothing left to do
             return
         paths = self.validation_samples if self.briefly else self.samples
-        y, units = batch.future(self.spec.prediction_length), self._units(batch)
+        y, units = batch.future(self.spec.prediction_length), self.units(batch)
         count = y.shape[1]
         rows = encoded.h.shape[1] // count  # of a window
         at_once = max(1, _VALUES_AT_ONCE // (paths * y[:, 0].numel()))
@@ -194,7 +194,8 @@ class Forecasting(Task):
             )
             self.scores.update(forecast, y[:, some], Units(*(unit[some] for unit in units)))
 
-    def _units(self, batch: Windows) -> Units:
+    def units(self, batch: Windows) -> Units:
+        """Of windows of training's series, what they are standardized by."""
         tables = cast(tuple[Tensor, Tensor, Tensor], (self.centre, self.scale, self.naive_error))
         return Units(*(table[batch.series] for table in tables))
 
@@ -207,7 +208,7 @@ class Forecasting(Task):
         """Some windows of a split, and the first target's values, in its own units: those that a step reads."""
         length = self.spec.context_length + self.spec.prediction_length
         batch = sample(self, data, split, max(1, steps // length))
-        units = self._units(batch)
+        units = self.units(batch)
         values = batch.targets[..., 0] * units.scale[..., 0] + units.centre[..., 0]
         read = [[f"{value:.4g} " for value in row] for row in values.T.tolist()]
         if isinstance(self.model, Segments):
@@ -283,13 +284,14 @@ class Forecasting(Task):
         return [f"{splits:<10} {folder}/evaluation/{splits}_backtest.csv, {splits}_horizon.csv; figures/"]
 
     def forecast(
-        self, windows: Windows, state: State | None = None
+        self, windows: Windows, state: State | None = None, units: Units | None = None
     ) -> tuple[np.ndarray, np.ndarray | None, State | None]:
         """The future of some windows, in the data's unit.
 
         Args:
             windows: standardized.
             state: of a stream, what the call before returned.
+            units: that they were standardized by; None: those of training's series.
 
         Returns:
             The mean (prediction, batch, targets); the quantiles at `TABLE_LEVELS` (levels, prediction, batch, targets), None
@@ -299,10 +301,11 @@ class Forecasting(Task):
         with evaluating(self), torch.inference_mode():
             encoded = self.model.encode(windows, state)
             found = self.model.forecast(encoded, self.samples, self.noise_seed)
-        mean = self.in_unit(found.mean, windows)
+        units = units or self.units(windows)
+        mean = in_unit(found.mean, units)
         spread = None
         if found.paths is not None:
-            spread = self.in_unit(quantiles(found.paths.sort(0).values, TABLE_LEVELS), windows)
+            spread = in_unit(quantiles(found.paths.sort(0).values, TABLE_LEVELS), units)
         return mean, spread, encoded.carried
 
     def forecast_file(
@@ -316,11 +319,6 @@ class Forecasting(Task):
         """What follows the last value of each series of a file, as the table that predict.py writes; see `forecasts_of`."""
         table, _ = forecasts_of(self, Path(path), time, series, encoding, decimal_comma)
         return table
-
-    def in_unit(self, values: Tensor, windows: Windows) -> np.ndarray:
-        """Standardized values (..., batch, targets) of windows in the data's unit."""
-        centre, scale, _ = (unit.to(values.device).double() for unit in self._units(windows))
-        return (values.double() * scale + centre).cpu().numpy()
 
     @classmethod
     def add_predict_arguments(cls, parser: argparse.ArgumentParser) -> None:
