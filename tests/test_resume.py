@@ -48,8 +48,9 @@ def test_a_larger_budget_goes_on_as_if_it_had_been_so_from_the_start(tmp_path, t
     result = door("train.py", f"resume={tmp_path}/two", "trainer.max_steps=60")
     assert result.returncode == 0, result.stderr
     ours, theirs = (read_checkpoint(tmp_path / name / "checkpoints/last.ckpt") for name in ("two", "whole"))
+    told = (tmp_path / "two/train.log").read_text()  # which settings both processes took
     for name, weight in theirs["state_dict"].items():
-        assert torch.equal(ours["state_dict"][name], weight), name
+        assert torch.equal(ours["state_dict"][name], weight), f"{name}\n{told}"
     ours, theirs = ([row for row in rows(tmp_path / name) if row["learning_rate"]] for name in ("two", "whole"))
     assert ours == theirs, "of the steps 31 to 40 a part was seen before the end"
 
