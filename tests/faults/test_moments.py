@@ -20,7 +20,7 @@ ALL_OF_IT += ["trainer.accumulate_grad_batches=2"]
 
 
 @pytest.mark.parametrize(
-    ("task", "count", "more"), [("char_lm", 4, ALL_OF_IT), ("sentiment", 3, []), ("recall", 3, [])]
+    ("task", "count", "more"), [("char_lm", 4, ALL_OF_IT), ("sentiment", 2, []), ("recall", 2, [])]
 )
 def test_a_run_survives(tmp_path, task, count, more):
     trial = Trial(task, tmp_path, *more)
