@@ -242,7 +242,7 @@ if options.torch_defaults:
 elif options.full_bptt:
     full_bptt(options.full_bptt)
 else:
-    told = free_speed()
+    _, told = free_speed()
     if options.parts != ["layers"]:
         print(f"torch {torch.__version__}; settings: {told}")
     if "cells" in options.parts:

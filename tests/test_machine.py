@@ -1,10 +1,12 @@
 """Settings that cost nothing change no result."""
 
+import re
+
 import pytest
 import torch
 
 from unroll import machine
-from unroll.machine import free_speed, take_faster_products
+from unroll.machine import Choices, free_speed, take_faster_products
 
 
 def test_products_stay_exact_whatever_the_trial_finds():
@@ -76,7 +78,26 @@ def test_tanh_keeps_its_derivatives_and_its_special_values(numpys_tanh):
 def test_what_was_taken_is_told():
     before = torch.get_float32_matmul_precision()
     try:
-        assert "freed memory is" in free_speed()
-        assert "float32 products" in free_speed()
+        assert re.match(r"freed memory is .*, .* float32 products|.*, float32 products by oneDNN", free_speed()[1])
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.parametrize("gain", [0.5, 9.0])
+@pytest.mark.parametrize("before", [Choices(True, True), Choices(False, False), Choices(False, True)])
+def test_a_run_that_goes_on_takes_what_it_took_whatever_a_trial_finds(tmp_path, monkeypatch, before, gain):
+    monkeypatch.setattr(machine, "_tanh_library", None)
+    monkeypatch.setattr(machine, "_gain", lambda one, other: gain)
+    monkeypatch.setattr(machine, "_AS_EXACT", 1e9)  # also where the switch means bfloat16
+    precision = torch.get_float32_matmul_precision()
+    before.write(tmp_path / "settings.json")
+    try:
+        taken, _ = free_speed(Choices.read(tmp_path / "settings.json"))
+        assert taken == before
+        assert torch.get_float32_matmul_precision() == ("medium" if before.products else "highest")
+        assert (machine._tanh_library is not None) == before.tanh
+    finally:
+        torch.set_float32_matmul_precision(precision)
+        machine.take_faster_tanh(False)
+    (tmp_path / "settings.json").write_text("[")
+    assert Choices.read(tmp_path / "settings.json") is None

@@ -39,10 +39,10 @@ from unroll.console import log, log_to, quiet
 from unroll.data.base import Data
 from unroll.errors import Stopped, UsageError, UserError, did_you_mean, door, one_line
 from unroll.locking import locked
-from unroll.machine import free_speed
+from unroll.machine import Choices, free_speed
 from unroll.metrics_csv import MetricsCSV
 from unroll.recurrent import Recurrent
-from unroll.runs import CONFIG, SUMMARY, check_size, checkpoint_path, discard, load_weights, read_config
+from unroll.runs import CONFIG, SETTINGS, SUMMARY, check_size, checkpoint_path, discard, load_weights, read_config
 from unroll.stopping import stop_at_once
 from unroll.summary import budget, finish, parameters
 from unroll.tasks.base import Task
@@ -94,7 +94,9 @@ def _run(config: dict[str, Any], folder: Path) -> None:
     fresh = not resumed and not (folder / "train.log").exists()
     quiet()
     goes_on = _goes_on(folder, packages_of_others(config))
-    settings = free_speed() if config["free_speed"] else "torch's own"
+    choices, settings = None, "torch's own"
+    if config["free_speed"]:
+        choices, settings = free_speed(Choices.read(folder / SETTINGS))
     try:
         check(config)
         data, task, trainer, training_log, described = _build(config, folder, resumed)
@@ -108,6 +110,8 @@ def _run(config: dict[str, Any], folder: Path) -> None:
     if trainer.is_global_zero:
         if not resumed:
             data.save(folder)
+        if choices is not None:
+            choices.write(folder / SETTINGS)
         log_to(folder / "train.log")
     title = f"{_title(config)}: {parameters(task):,} parameters, {_paths(config, task, trainer)} path over time"
     for line in [title, f"settings: {settings}", *described]:

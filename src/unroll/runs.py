@@ -19,6 +19,8 @@ CONFIG = "config.yaml"
 SUMMARY = "summary.json"
 FINGERPRINT = "fingerprint"
 """What tells whether the data is still that which the run was begun with."""
+SETTINGS = "settings.json"
+"""What of `unroll.machine.free_speed` the run takes, whoever goes on with it."""
 FAILURE = "failure.txt"
 """Of a sweep's job that failed: why, in one line."""
 PROGRESS = "progress.txt"
@@ -136,6 +138,7 @@ def discard(folder: Path) -> None:
         "pixels.json",
         "pictures.json",
         FINGERPRINT,
+        SETTINGS,
         "train.log",
         "metrics.csv",
         "wandb_run.json",
