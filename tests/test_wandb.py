@@ -83,6 +83,7 @@ def test_a_run_is_kept_offline_with_all_that_was_promised(folder):
             "config.yaml",
             "fingerprint",
             "metrics.csv",
+            "settings.json",
             "summary.json",
             "vocabulary.json",
         }
